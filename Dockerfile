@@ -1,6 +1,6 @@
 # Both images: the services (PROGRAM=spoor, the default) and the operator (PROGRAM=spoor-operator).
 #
-#   docker build -t spoor:dev .                                                    builds inside (BuildKit)
+#   docker build -t spoor:dev .                                                    compiles inside (needs BuildKit)
 #   docker build -t spoor-operator:dev --build-arg PROGRAM=spoor-operator .        from the same build
 #   docker build -t spoor:dev -f Dockerfile --target prebuilt DIR                  copies DIR/spoor
 #

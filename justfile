@@ -1,4 +1,4 @@
-# Daily commands. `just --list` shows them; https://just.systems has the program.
+# Daily commands. `just --list` shows them; see https://just.systems to install just.
 
 set positional-arguments
 

@@ -2,7 +2,7 @@
 //! namespace for an installation.
 //!
 //! Both follow client-go's leader election and never compare clocks: a lease has expired once this
-//! process has not seen it change for as long as it lasts, by this process's own clock. The Rust
+//! process, by its own clock, has seen no change to it for the duration of the lease. The Rust
 //! libraries for leader election compare the local clock with the holder's `renewTime` instead, so
 //! two replicas may be leaders at the same time if their clocks differ. Hence this module.
 //!

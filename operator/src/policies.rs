@@ -2,8 +2,8 @@
 //! their status what took effect.
 //!
 //! An object goes through `sources` (watches), `objects` (parsed and validated one by one, so that
-//! a broken one affects no other), `resolution` (pure, covered by snapshots), `publish` and
-//! `status`. Only the leader resolves; a standby keeps its watches in sync and its listeners
+//! a broken one does not affect the others), `resolution` (pure, covered by snapshots), `publish`
+//! and `status`. Only the leader resolves; a standby keeps its watches in sync and its listeners
 //! closed. A leader that cannot reach the API server continues to serve what it has.
 
 mod controller;

@@ -1,7 +1,7 @@
 //! The `stacks` role: turns each `TracingStack` into Jaeger and the Collector.
 //!
 //! An object goes through `sources` (watches), `parse` (each object by itself, so that a broken
-//! one affects no other), `validate`, `build` (pure, covered by snapshots), `apply` and
+//! one does not affect the others), `validate`, `build` (pure, covered by snapshots), `apply` and
 //! `status`. Only the leader reconciles. It also keeps the certificate of the `policies` role
 //! valid.
 
@@ -77,8 +77,8 @@ pub async fn start(
         metrics: StacksMetrics::register(replica.metrics()),
     };
     let trust = certificates.trust();
-    // Without a valid certificate no service can stream policies, which an administrator notices
-    // first by a pod that is not Ready.
+    // Without a valid certificate no service can stream policies. Administrators notice an unready
+    // pod first, so this one reports the problem by not being Ready.
     let readiness = replica.readiness(move || match &trust.borrow().problem {
         Some(problem) => Err(format!(
             "cannot keep the certificate of the policy endpoints valid: {problem}"

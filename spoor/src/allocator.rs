@@ -6,7 +6,7 @@ use std::{env, io::Error, os::unix::process::CommandExt, process::Command};
 /// own mapping.
 ///
 /// By default there are eight arenas for each core, and that size rises to 32 MiB. Each arena keeps
-/// the most memory that it ever held, so a lab takes more than twice the memory that it uses.
+/// the most memory that it ever held, so a lab occupies more than twice the memory that it needs.
 const LIMITS: [(&str, &str); 2] = [
     ("MALLOC_ARENA_MAX", "2"),
     ("MALLOC_MMAP_THRESHOLD_", "262144"),

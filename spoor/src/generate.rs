@@ -14,7 +14,7 @@ use spoor_telemetry::TelemetrySettings;
 use crate::cli::out::{out, outln};
 use crate::cli::{Invalid, Output, exit_code, positive_number, whole_number};
 
-/// The time during which traces are started if neither time nor number is given.
+/// The time during which traces are started, unless a duration or a number of traces is given.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// The most spans in a trace, so that a Collector can forward it in one message.
 const MAX_SPANS: u32 = 1_000;
@@ -33,7 +33,8 @@ const MAX_SPANS: u32 = 1_000;
 
 Exits with 1 if any span was dropped.")]
 pub struct GenerateArgs {
-    /// The service.name of the spans; if repeated, the services take turns, by trace and by span
+    /// The service.name of the spans; if repeated, traces start at each service in turn, and the
+    /// spans of a trace rotate through all of them
     #[arg(long = "service", value_name = "NAME", default_value = "generated")]
     services: Vec<ServiceName>,
     /// Traces per second, at most 2000

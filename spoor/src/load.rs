@@ -34,7 +34,7 @@ const MAX_CONNECTIONS: u16 = 10_000;
                                            send a burst, and draw its effect
   spoor load closed --workers 4 --path '/?wait=0ms&calc=0'
                                            simulate four users who wait for responses
-  spoor load soak --duration 8h --rate 20  find out whether latency grows over a night
+  spoor load soak --duration 8h --rate 20  find out whether latency grows overnight
   spoor load --requests 10000 --path '/?wait=0ms&calc=0'
                                            send 10 000 requests, as fast as responses arrive
   spoor load mesh --url gateway=http://gateway:8081 --url bands=http://bands:8082
@@ -50,8 +50,8 @@ pub struct LoadArgs {
     /// List the scenarios with their defaults
     #[arg(long)]
     list: bool,
-    /// Requests per second, for a ramp or spike the highest rate; each is sent when due if a
-    /// connection is free, even if responses to earlier ones are missing [default: the scenario's]
+    /// Requests per second (for a ramp or spike, the highest rate); each is sent when due if a
+    /// connection is free, even if earlier ones have no response yet [default: the scenario's]
     #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u32>(1..=1_000_000, 50))]
     rate: Option<u32>,
     /// Maximum number of requests; steady sends them as fast as responses arrive, unless --rate or
@@ -61,8 +61,8 @@ pub struct LoadArgs {
     /// Duration of the load, such as 30s or 2m [default: the scenario's]
     #[arg(long, allow_hyphen_values = true, value_parser = crate::cli::positive_duration)]
     duration: Option<Duration>,
-    /// Connections, each with one request at a time: the workers of a closed loop [default: 256,
-    /// or 16 workers]
+    /// Connections, each with one request at a time; the workers of a closed loop [default: 256, or
+    /// 16 in a closed loop]
     #[arg(long, visible_alias = "workers", value_parser = whole_number(1..=MAX_CONNECTIONS, 16))]
     connections: Option<u16>,
     /// Address to send to, as URL or SERVICE=URL; can be repeated or separated by commas
@@ -168,13 +168,13 @@ impl LoadArgs {
                          responses; leave out --rate, or choose steady";
             return Err(InvalidOption(wrong.to_owned()));
         }
-        let lasts = match (self.scenario, self.rate, self.requests, self.duration) {
+        let total = match (self.scenario, self.rate, self.requests, self.duration) {
             // A number alone measures how fast the services are, which a schedule would hide.
             (Scenario::Steady, None, Some(_), None) => return Ok(None),
             (Scenario::Steady, _, Some(requests), None) => time_for(requests, rate),
             (_, _, _, duration) => duration.unwrap_or(defaults.duration),
         };
-        Ok(Some(self.scenario.schedule(rate, lasts)))
+        Ok(Some(self.scenario.schedule(rate, total)))
     }
 }
 
@@ -214,9 +214,9 @@ fn list() -> TextTable {
             [only] => only.to_string(),
             _ => "every edge".to_owned(),
         };
-        let lasts = format!("{} s", defaults.duration.as_secs());
+        let duration = format!("{} s", defaults.duration.as_secs());
         let name = scenario.to_string();
-        table.row([name, rate, lasts, to, scenario.description().to_owned()]);
+        table.row([name, rate, duration, to, scenario.description().to_owned()]);
     }
     table
 }

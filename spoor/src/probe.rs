@@ -19,7 +19,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most traces that are awaited. With more, the oldest is no longer looked up.
 const MAX_AWAITED_TRACES: usize = 16;
 
-/// Send requests until the trace of one has arrived completely
+/// Send requests until the complete trace of one has arrived
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor probe

@@ -111,7 +111,7 @@ pub struct TraceArgs {
     /// The trace ID (up to 32 hexadecimal digits), or `latest`
     #[arg(value_parser = id)]
     id: String,
-    /// The service whose newest trace `latest` means
+    /// The service whose newest trace `latest` shows
     #[arg(long, default_value = "service-a")]
     service: String,
     /// Output format
@@ -150,7 +150,7 @@ impl TracesArgs {
             Output::Table => {
                 let canvas = Canvas::terminal();
                 let table = list::table(&found, jiff::Timestamp::now(), canvas);
-                out!("{}", canvas.cut(&table));
+                out!("{}", canvas.truncate(&table));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -175,7 +175,7 @@ impl TracesArgs {
 
 /// Names the policies of a lab that may be the reason why traces of the service are missing.
 async fn dropping_in(lab: &LabClient, service: &str) -> Option<String> {
-    // Traces may come from elsewhere, without a lab, so its failure is no failure of the query.
+    // Traces may come from elsewhere, without a lab, so an error here does not fail the command.
     let policies = lab.policies("default").await.ok()?;
     dropping_policies(&policies, service, &[Part::Head, Part::Tail])
 }

@@ -23,7 +23,7 @@ impl Errors {
         self.0.extend(errors);
     }
 
-    /// Adds an error in place of the value that a check would return.
+    /// Adds an error. Returns the marker that stands in for the value of a failed check.
     pub(crate) fn report(&mut self, path: FieldPath, problem: impl Into<String>) -> Reported {
         self.add(path, problem);
         Reported

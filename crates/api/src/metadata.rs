@@ -24,7 +24,7 @@ pub struct Metadata {
     /// Annotations: arbitrary metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Number that increases with each change of `spec`. Set by the server.
+    /// Number that increases with each change to `spec`. Set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
     /// Creation time in RFC 3339. Set by the server.

@@ -19,8 +19,8 @@ pub const MAX_BYTES: usize = 1 << 20;
 const MAX_EXPANDED_BYTES: usize = 4 << 20;
 /// The most documents accepted in one text.
 pub const MAX_DOCUMENTS: usize = 1_000;
-/// The most values in all texts of a change together, with aliases expanded. Reading one takes
-/// about 0.4 µs. Each 256 bytes of text count as one more value.
+/// The most values in all texts that are submitted together, with aliases expanded. Reading one
+/// takes about 0.4 µs. Each 256 bytes of text count as one more value.
 pub const MAX_VALUES: usize = 1_000_000;
 /// The most errors reported for one text.
 pub const MAX_ERRORS: usize = 50;
@@ -74,14 +74,14 @@ pub struct ManifestError {
     pub source: Arc<str>,
     /// The line, counted from 1, or `None` for the whole text.
     pub line: Option<usize>,
-    /// The field, or the root for an error in no field, such as a syntax error.
+    /// The field, or the root for an error that belongs to no field, such as a syntax error.
     pub path: FieldPath,
     /// The problem, and how to solve it.
     pub problem: String,
 }
 
 impl ManifestError {
-    /// An error in no field.
+    /// An error that belongs to no field.
     fn new(source: &Arc<str>, line: Option<usize>, problem: String) -> Self {
         Self {
             source: source.clone(),
@@ -208,7 +208,7 @@ fn read(
     let root = FieldPath::root();
     let value = node.to_json().map_err(|error| located(&root, error))?;
     for (at, value) in list::resources(value).map_err(|error| located(&root, error))? {
-        // A long list of invalid items must not take more time than the reported ones.
+        // Items whose errors would not be reported must not take any time.
         if errors.len() >= MAX_ERRORS {
             break;
         }
@@ -259,10 +259,10 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
             return Err(errors);
         }
     };
-    // A file does not have the creation time, and the result does not depend on it.
+    // A file does not contain the creation time, and the result does not depend on it.
     let invalid = policy.validate(Timestamp::UNIX_EPOCH).err();
     let mut invalid = invalid.unwrap_or_default();
-    invalid.retain(|it| !errors.iter().any(|error| may_follow(it, error)));
+    invalid.retain(|it| !errors.iter().any(|error| may_result_from(it, error)));
     errors.extend(invalid);
     match errors.is_empty() {
         true => Ok(policy),
@@ -277,9 +277,9 @@ pub fn json_bytes(policy: &SamplingPolicy) -> usize {
     serde_json::to_vec(policy).map_or(0, |json| json.len())
 }
 
-/// True if an error of validation may exist only because of an error in the shape, which was
-/// repaired before validation.
-fn may_follow(invalid: &FieldError, shape: &FieldError) -> bool {
+/// True if a validation error may exist only because of an error in the shape, which was repaired
+/// before validation.
+fn may_result_from(invalid: &FieldError, shape: &FieldError) -> bool {
     let (at, repaired) = (&invalid.path, &shape.path);
     repaired.contains(at)
         // The unknown field may be the one that is missing.

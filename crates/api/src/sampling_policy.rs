@@ -151,12 +151,12 @@ impl KeepRule {
     pub const CONDITIONS: [&str; 3] = ["error", "slowerThan", "attribute"];
 }
 
-/// Match for every error. Has no settings.
+/// Matches every error. Has no settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorMatch {}
 
-/// Match for an attribute with one of the given values.
+/// Matches an attribute with one of the given values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AttributeMatch {

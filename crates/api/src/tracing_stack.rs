@@ -67,7 +67,7 @@ impl TracingStack {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TracingStackSpec {
     /// Route from the services to Jaeger: through the `Collector`, which tail rules require, or
-    /// `Direct`. It can be changed under traffic.
+    /// `Direct`. It can be changed while services send spans.
     #[serde(default)]
     pub route: Route,
     /// Jaeger, which stores traces and serves queries.

@@ -35,7 +35,7 @@ impl SamplingPolicy {
         let tail = tail.map(|tail| errors.tail(tail, &at.field("tail")));
         let expires_at = spec.expires_at.as_ref();
         let expires_at = expires_at.map(|text| errors.time(text, at.field("expiresAt")));
-        // Not earlier, so that an error in one field does not hide those in others.
+        // Returned only here, so that an error in one field does not hide those in others.
         let (Ok(key), Ok(head), Ok(tail), Ok(expires_at), true) = (
             key,
             head.transpose(),

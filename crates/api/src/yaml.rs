@@ -33,7 +33,7 @@ const BYTES_PER_VALUE: usize = 256;
 const MAX_DEPTH: usize = 24;
 
 const TOO_LARGE: &str = "must be smaller: a document may have at most 20000 values, 24 levels and 4 MiB of text, after aliases are expanded";
-const NO_MARKER: &str = "must have a line `---` before the next document";
+const NO_MARKER: &str = "must have a `---` line before the next document";
 const SYNTAX: &str = "write a field as `probability: 1%` and the entry of a list as `- service: a`";
 const ALIAS: &str = "must not refer to an anchor that does not exist; quote text that begins with '*', such as `\"*a\"`";
 const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";

@@ -12,6 +12,7 @@ mod tail_metrics;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,6 +23,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
+use spoor_runtime::StreamSlots;
 use tokio::sync::{Semaphore, watch};
 
 use self::disconnected::{DisconnectedInstances, InstanceKey};
@@ -39,7 +41,6 @@ use crate::{
     service::Service,
     services::Services,
     settings::ControlSettings,
-    stream_slots::StreamSlots,
     tallies::Tallies,
 };
 
@@ -75,7 +76,7 @@ struct Inner {
     faults: Mutex<BTreeMap<ServiceKey, Vec<Fault>>>,
     tallies: Tallies,
     changes: watch::Sender<u64>,
-    stream_slots: StreamSlots,
+    stream_slots: StreamSlots<Option<SocketAddr>>,
     /// The room for the counts of all processes.
     count_room: Arc<Semaphore>,
     /// The room for the remembered plans of all services, in bytes.
@@ -105,7 +106,9 @@ impl Control {
             faults: Mutex::default(),
             tallies: Tallies::new(settings.window),
             changes: watch::Sender::new(0),
-            stream_slots: StreamSlots::new(settings.max_streams),
+            // Clients need one stream each, and open another when it ends: with an excess of 1, they
+            // would keep displacing each other.
+            stream_slots: StreamSlots::new(settings.max_streams, 2),
             count_room: Arc::new(Semaphore::new(MAX_COUNTS)),
             plan_room: Arc::new(Semaphore::new(MAX_PLAN_BYTES)),
             partial_room: Arc::new(Semaphore::new(MAX_PARTIAL_KIB)),
@@ -321,8 +324,8 @@ impl Control {
         self.0.metrics.count_refused(endpoint, reason);
     }
 
-    /// The slots for streams.
-    pub(crate) fn stream_slots(&self) -> &StreamSlots {
+    /// The slots for streams, fair to each connection.
+    pub(crate) fn stream_slots(&self) -> &StreamSlots<Option<SocketAddr>> {
         &self.0.stream_slots
     }
 
@@ -341,7 +344,7 @@ impl Control {
         self.0.next_generation.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Runs work of several milliseconds on a blocking thread, one piece after the other. On a worker
+    /// Runs work of several milliseconds on a blocking thread, one piece at a time. On a worker
     /// thread, it would delay other requests to the process.
     ///
     /// Returns `None` if the work panics, or if the runtime shuts down before it begins.

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn late_reports_cover_when_they_were_made() {
+    fn late_reports_cover_the_time_of_their_counts() {
         let stalled = [(10, 10), (15, 30), (20, 30), (30, 30), (31, 31)];
         assert_eq!(
             covered(&stalled),

@@ -24,7 +24,7 @@ pub struct Evidence {
     /// name.
     pub services: Vec<ServiceEvidence>,
     /// The services of its namespace in which traces have started, at most 100.
-    pub roots_at: Vec<ServiceName>,
+    pub root_services: Vec<ServiceName>,
 }
 
 /// Numbers of instances by state. `expected` is the sum of the others and of those pending.
@@ -42,8 +42,8 @@ pub struct ClientCounts {
     pub silent: usize,
     /// Expected instances that have never requested a strategy.
     pub never_asked: usize,
-    /// The instances that are not current, at most 100. Those that have never asked are left out
-    /// where clients poll, since some of them may be those clients.
+    /// The instances that are not current, at most 100. Those that have never requested a strategy
+    /// are left out if clients poll, since some of them may be those clients.
     pub not_current: Vec<NotCurrent>,
 }
 

@@ -63,8 +63,8 @@ impl History {
 
     /// Replaces the newest plan by one with the same strategies under other policy names.
     ///
-    /// Renaming a policy makes no new version, since digests do not include names. But counts must
-    /// be attributed to the new name.
+    /// Renaming a policy does not create a new version, since digests do not include names. But
+    /// counts must be attributed to the new name.
     pub(crate) fn rename_policies(&mut self, plan: &Plan, room: &Arc<Semaphore>) {
         if let Some(newest) = self.0.back_mut()
             && newest.plan != *plan
@@ -121,8 +121,8 @@ impl History {
     /// The counts under the plan in force at a version and under all later ones. Without a version,
     /// the counts under all plans remembered.
     pub(crate) fn counts_since(&self, version: Option<Version>) -> Counts {
-        // A publication that does not change the plan makes no entry, so the plan in force may have
-        // an older version.
+        // A publication that does not change the plan adds no entry, so the plan in force may have an
+        // older version.
         let in_force = |version| self.0.iter().rposition(|past| past.version <= version);
         let from = version.and_then(in_force).unwrap_or_default();
         let mut sum = Counts::default();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn oldest_plans_beyond_the_room_are_removed() {
+    fn oldest_plans_are_removed_to_make_room() {
         let room = Arc::new(Semaphore::new(3 * ENTRY_BYTES));
         let push = |history: &mut History, sequence| {
             history.push(version(sequence), Plan::default(), &room);

@@ -34,7 +34,7 @@ fn rate_limiting(limit: TracesPerSecond, instances: usize) -> SamplingStrategyRe
     }
 }
 
-/// A probability, and those of single operations.
+/// A probability, and those of individual operations.
 fn probabilistic(strategies: &Strategies, default: Probability) -> SamplingStrategyResponse {
     let probability = |probability: Probability| ProbabilisticSamplingStrategy {
         sampling_rate: probability.as_f64(),
@@ -68,10 +68,10 @@ fn probabilistic(strategies: &Strategies, default: Probability) -> SamplingStrat
 /// limit.
 pub(crate) fn is_expressible(strategies: &Strategies, policy: &PolicyName) -> bool {
     let is_limit = |assigned: &Assigned| matches!(assigned.strategy, Strategy::RateLimit(_));
-    let beside_a_limit = strategies.default.as_ref().is_some_and(is_limit);
+    let has_service_limit = strategies.default.as_ref().is_some_and(is_limit);
     strategies
         .operations
         .values()
         .filter(|assigned| assigned.policy == *policy)
-        .all(|assigned| !beside_a_limit && !is_limit(assigned))
+        .all(|assigned| !has_service_limit && !is_limit(assigned))
 }

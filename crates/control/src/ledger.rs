@@ -37,7 +37,7 @@ const SHARE_DIVISOR: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     counts: BTreeMap<CountKey, CumulativeCount>,
-    /// The room that the counts take of [`ReportContext::room`].
+    /// The part of [`ReportContext::room`] that the counts take.
     room: Reservation,
     /// The newest sequence when a process reconnected after its record had been removed. The sums
     /// already include its counts until then, so the first report of each count under this sequence

@@ -76,7 +76,6 @@ mod service;
 mod services;
 mod session;
 mod settings;
-mod stream_slots;
 mod stream_warnings;
 mod tail_counts;
 mod tail_ledger;

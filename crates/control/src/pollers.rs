@@ -30,7 +30,7 @@ const MIN_VISIT_INTERVAL: Duration = Duration::from_secs(1);
 /// The most sources of a service whose clients are counted each time.
 const MAX_SOURCES_VISITED: usize = 16;
 
-/// The beginnings of the user agents of browsers, and of tools that people and health checks use.
+/// The prefixes of the user agents of browsers, and of tools that people and health checks use.
 const NON_SDK_USER_AGENTS: [&str; 7] = [
     "Mozilla/",
     "curl/",
@@ -149,8 +149,8 @@ impl Pollers {
         sources.map_or_else(Arc::default, |sources| sources.clients(now))
     }
 
-    /// The number of clients that a rate limit is divided by for this one: the known ones, and
-    /// itself.
+    /// The number of clients that a rate limit is divided by in the response to `source`: the known
+    /// clients, and this one.
     pub(crate) fn sharers(
         &self,
         key: &ServiceKey,
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn first_request_gets_the_share_of_one_more() {
+    fn first_request_counts_as_one_more_client() {
         let (pollers, now) = polled(&[source("127.0.0.1:1", "Go-http-client/1.1")]);
         let known = source("127.0.0.1:1", "Go-http-client/1.1");
         let other = source("127.0.0.1:7", "OTel-OTLP");

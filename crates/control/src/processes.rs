@@ -18,8 +18,8 @@ use crate::{
 /// The most processes of an instance that are connected or remembered.
 const MAX_PROCESSES: usize = 16;
 
-/// The known processes of an instance, each with the `start` of its hello. If that is empty, with the
-/// instance ID of the hello.
+/// The known processes of an instance, each with the `start` of its hello or, if that is empty, with
+/// the instance ID of the hello.
 #[derive(Debug, Default)]
 pub(crate) struct Processes(Vec<(Arc<str>, Record)>);
 
@@ -127,12 +127,12 @@ impl Processes {
         }
     }
 
-    /// The spans that each process remembered has dropped, by reason.
+    /// The spans that each remembered process has dropped, by reason.
     pub(crate) fn spans_dropped(&self) -> impl Iterator<Item = (&String, &u64)> {
         self.all().flat_map(|it| &it.spans_dropped)
     }
 
-    /// Every process remembered, connected or not.
+    /// Every remembered process, connected or not.
     fn all(&self) -> impl Iterator<Item = &Record> {
         self.0.iter().map(|(_, record)| record)
     }

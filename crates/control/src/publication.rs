@@ -50,7 +50,7 @@ impl Publication {
         self.table.plan(key.0.as_str(), key.1.as_str())
     }
 
-    /// True if the policy that decided these counts of a service still does.
+    /// True if the policy that these counts of a service are attributed to still decides there.
     pub(crate) fn decides(&self, service: &ServiceKey, attributed: &AttributedCounts) -> bool {
         let Some(strategies) = self.plan(service).at(Timestamp::now()) else {
             return false;
@@ -86,7 +86,7 @@ impl Publication {
         services
     }
 
-    /// True if a policy decided the head somewhere before, and now decides it in other places or
+    /// True if a policy decided the head somewhere before, and now decides it at other places or
     /// nowhere.
     pub(crate) fn has_moved(&self, policy: &PolicyKey, before: Option<&Self>) -> bool {
         let had = before.and_then(|before| before.heads.get(policy));
@@ -103,7 +103,7 @@ impl Publication {
         named
             .chain([self.table.plan(policy.namespace.as_str(), "")])
             .filter_map(|plan| plan.at(now))
-            .find_map(|strategies| served_plan::decided_by(strategies, policy))
+            .find_map(|strategies| served_plan::strategy_of(strategies, policy))
     }
 }
 

@@ -102,7 +102,7 @@ impl Record {
     }
 
     pub(crate) fn acknowledge(&mut self, version: Version, took: Option<Duration>) {
-        // A client may acknowledge an older version again, which does not end the newer one.
+        // A client may acknowledge an older version again, which does not replace the newer one.
         if self.held.is_none_or(|held| held < version) {
             self.took = took;
             self.held = Some(version);
@@ -137,7 +137,7 @@ impl Record {
         };
         let silence = now.saturating_duration_since(self.last_message);
         match &self.refused {
-            // A refusal comes before silence: it is the reason that a person can act on.
+            // A refusal takes precedence over silence: it is the reason that a person can act on.
             Some((refused, reason)) if *refused == served.version => {
                 PlanState::Refused(reason.clone())
             }
@@ -149,7 +149,7 @@ impl Record {
 }
 
 /// The beginning of a reason, without line breaks and other characters that control or reorder text,
-/// as statuses and the log show it.
+/// for statuses and the log.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars()
         .filter(|it| !is_invisible(*it))

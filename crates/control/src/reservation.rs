@@ -12,7 +12,7 @@ impl Reservation {
     /// Reserves more of the room, up to this size in total.
     ///
     /// # Errors
-    /// If the room has less left. The reservation stays as it is.
+    /// If less room is left. The reservation then stays as it is.
     pub(crate) fn grow_to(
         &mut self,
         size: usize,

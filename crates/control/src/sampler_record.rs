@@ -114,7 +114,7 @@ impl SamplerRecord {
     }
 
     pub(crate) fn acknowledge(&mut self, version: Version) {
-        // A client may acknowledge an older version again, which does not end the newer one.
+        // A client may acknowledge an older version again, which does not replace the newer one.
         if self.held.is_none_or(|held| held < version) {
             self.held = Some(version);
         }

@@ -82,7 +82,7 @@ fn is_shared(plan: &Plan) -> bool {
 }
 
 /// The strategy of a policy, if it is among these.
-pub(crate) fn decided_by(strategies: &Strategies, policy: &PolicyKey) -> Option<Strategy> {
+pub(crate) fn strategy_of(strategies: &Strategies, policy: &PolicyKey) -> Option<Strategy> {
     let mut assigned = assigned(strategies);
     let decided = assigned.find(|assigned| assigned.policy == policy.name);
     decided.map(|assigned| assigned.strategy)

@@ -25,8 +25,8 @@ use crate::{
 /// The most operations of one service that are remembered as seen, as many as a plan may have.
 const MAX_OPERATIONS_SEEN: usize = 4_096;
 
-/// The number of these above which only those that the new plan names stay at a publication.
-/// Policies may name new operations again and again, for each of thousands of services.
+/// The number of operations seen above which a publication forgets those that the new plan does not
+/// name. Policies may name new operations again and again, for each of thousands of services.
 const MAX_EARLIER_OPERATIONS_SEEN: usize = 128;
 
 /// A service with instances that are connected or expected, or whose SDKs report metrics.
@@ -195,8 +195,8 @@ impl ServiceState {
         expected.chain(others)
     }
 
-    /// True if any instance is expected or connected. Visits none of them: thousands that have
-    /// disconnected may be known.
+    /// True if any instance is expected or connected. Does not iterate over the known instances, since
+    /// thousands may have disconnected.
     pub(crate) fn has_instances(&self) -> bool {
         self.connected > 0 || !self.expected.is_empty()
     }

@@ -181,7 +181,7 @@ impl Session {
             room: self.control.count_room(),
         };
         let applied = record.ledger.apply(&report.counts, &context);
-        // Before an error, too: the ledger may have fewer counts than before.
+        // Even if the report is rejected: the ledger may have fewer counts than before.
         record.demands.limit_to(record.ledger.operations());
         // Only once the ledger has checked the counts: an invalid report must add nothing. A report
         // whose counts do not fit is valid.
@@ -231,7 +231,7 @@ impl Session {
         let served = state.served.clone();
         let held = served_plan::version_from_proto(hello.held.as_ref());
         let is_known_epoch = held.is_some_and(|it| it.epoch == self.control.settings().epoch);
-        // The claimed ID may differ from the one of the credentials, but must not be that of another
+        // The claimed ID may differ from the one in the credentials, but must not be that of another
         // known instance.
         if *hello.instance != *self.instance && state.has_instance(&hello.instance) {
             let denied = Denied::OtherInstance {

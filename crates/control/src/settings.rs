@@ -38,7 +38,7 @@ pub struct ControlSettings {
     /// The delay after a change in the number of instances before rate limits are divided again,
     /// once for all changes during the delay.
     pub settle_delay: Duration,
-    /// The longest interval of requests that counts as polling.
+    /// The longest interval between requests that counts as polling.
     pub max_polling_interval: Duration,
     /// The time after its last metrics for which an unmodified SDK counts as reporting.
     pub reporting_for: Duration,
@@ -61,8 +61,8 @@ impl Default for ControlSettings {
             // Versions of a control plane that starts later must be newer.
             epoch: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
             // Streams stay open, so they must leave room for the requests on the same listener, and, if
-            // each has a connection of its own, for those of health streams and of other clients. A
-            // listener of the lab has a third of the connections.
+            // each has a connection of its own, for the connections of health streams and of other
+            // clients. A listener of the lab has a third of the connections.
             max_streams: (Limits::default().max_requests / 4 * 3).min(max_connections() / 3 / 2),
             max_clients: 20_000,
             max_polling: 10_000,

@@ -133,7 +133,7 @@ impl Tallies {
     /// Removes the tallies that no longer apply after a publication.
     ///
     /// A policy with a new strategy keeps its old tally while that is recent, unless there are more than
-    /// [`MAX_EARLIER_TALLIES`] tallies. A policy that now decides in other places begins a new one, since
+    /// [`MAX_EARLIER_TALLIES`] tallies. A policy that now decides at other places begins a new one, since
     /// the old counts come from places where it no longer decides.
     pub(crate) fn remove_outdated(&self, published: &Publication, before: Option<&Publication>) {
         let (now, time) = (Instant::now(), Timestamp::now());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn first_counts_may_claim_to_be_old() {
+    fn old_first_counts_are_left_out() {
         let tallies = Tallies::new(Duration::from_secs(60));
         let now = Instant::now();
         let old = now - Duration::from_secs(700 * 365 * 24 * 3_600);

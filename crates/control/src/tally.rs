@@ -17,14 +17,14 @@ use crate::{
 const CONFIDENCE: f64 = 0.95;
 
 /// The number of sampled decisions, and of unsampled ones, that must be expected in a window before
-/// it can close early. A rate limit must allow as many before too few can be sampled.
+/// it can close early. A rate limit must allow as many before its verdict can be `TooLow`.
 pub const MIN_EXPECTED_DECISIONS: f64 = 50.0;
 
 /// The part of a rate limit that must be used where enough traces start. The rest may be in shares
 /// that cannot be lent, or that still follow a changing demand.
 const MIN_LIMIT_USE: f64 = 0.8;
 
-/// The p-value below which counts cannot be shown as consistent. It is far below that of the judge,
+/// The p-value below which counts are not shown as consistent. It is far below that of the judge,
 /// since each new report is compared, and not only independent windows.
 const MIN_P_VALUE: f64 = 1e-9;
 
@@ -94,7 +94,7 @@ impl Tally {
         })
     }
 
-    /// The verdict to show beside these counts.
+    /// The verdict to show with these counts.
     fn verdict(&mut self, sampled: u64, started: u64, sharers: &[usize], now: Instant) -> Verdict {
         // The judge compares independent trials. Decisions under a rate limit are not independent,
         // so these are compared with what the limit allows.
@@ -111,8 +111,8 @@ impl Tally {
             }
             Strategy::RateLimit(limit) => f64::from(limit.get()),
         };
-        // A tenth more allows for differences between clocks. Each place has the limit for itself,
-        // and each instance there starts with one trace, however small its share is.
+        // A tenth more allows for differences between clocks. The limit applies to each place
+        // separately, and each instance there starts with one trace, however small its share is.
         let seconds = self.window.covered(now).as_secs_f64() * 1.1 + MAX_SAVED_SECONDS;
         let places = sharers.len().max(1) as f64;
         let max_sampled = limit * places * seconds + sharers.iter().sum::<usize>() as f64;
@@ -129,8 +129,8 @@ impl Tally {
 
     /// Closes the open window at its full length, or at a sixth of it once it has enough decisions.
     ///
-    /// Enough depends on the number of decisions alone and not on their results, so that closing
-    /// early favours no outcome.
+    /// That depends only on the number of decisions and not on their results, so that closing early
+    /// favours no outcome.
     fn close_if_due(&mut self, now: Instant) {
         let Strategy::Probability(probability) = self.strategy else {
             return;
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn unused_shares_of_a_limit_are_too_low() {
+    fn unused_part_of_a_limit_is_too_low() {
         let limit = Strategy::RateLimit(TracesPerSecond::new(30).unwrap());
         assert_eq!(run(limit, 60, 20, 12).verdict, Verdict::TooLow);
         assert_eq!(run(limit, 60, 20, 20).verdict, Verdict::Consistent);

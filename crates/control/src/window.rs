@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The window agrees with a plain sum, to the bucket.
+        /// The window's sum equals a plain sum over the same buckets.
         #[test]
         fn sums_the_last_buckets(
             steps in prop::collection::vec((0_u64..20_000, 0_u64..100), 1..60)

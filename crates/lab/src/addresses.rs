@@ -60,8 +60,8 @@ impl ReservedPorts {
 
     /// Releases the ports, so that the services can bind them.
     pub(super) fn release(self) -> BTreeMap<Service, ServiceAddresses> {
-        // Dropping a reservation frees its port. The service binds it itself, so that a restarted
-        // process can do so again.
+        // Dropping a reservation frees its port. The service binds it itself, as it must do again
+        // after a restart.
         let addresses = |(service, (port, ops)): (Service, (ReservedPort, ReservedPort))| {
             let (address, ops) = (port.address, ops.address);
             (service, ServiceAddresses { address, ops })
@@ -134,7 +134,7 @@ pub(super) fn specs(
     services.iter().map(spec).collect()
 }
 
-/// The settings of a service, in addition to those of every service.
+/// The settings of one service, in addition to those common to all services.
 fn own_settings(
     service: Service,
     url: &impl Fn(&str) -> String,
@@ -167,8 +167,8 @@ fn own_settings(
             ("SPOOR_WISHLIST_URL", url("wishlist")),
             ("SPOOR_MARKETPLACES", marketplaces(url)),
         ],
-        // One is slow and reliable, one fast and failing, one limited in rate, so that the retries,
-        // the circuit breaker and the partial results of `offers` all occur in traces.
+        // One is slow and reliable, one fast and unreliable, and one rate-limited, so that the
+        // retries, the circuit breaker and the partial results of `offers` all occur in traces.
         Service::MarketplaceAttic => marketplace("attic", "400ms..1200ms", "0%", "none"),
         Service::MarketplaceBazaar => marketplace("bazaar", "20ms..80ms", "30%", "none"),
         Service::MarketplaceCorner => marketplace("corner", "80ms..250ms", "1%", "3"),

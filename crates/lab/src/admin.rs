@@ -56,7 +56,7 @@ pub(super) fn router(admin: Admin) -> Router {
         )
         .fallback(async |uri: axum::http::Uri| not_found(uri.path()))
         .layer(from_fn(in_turn))
-        // Not in turn, since its requests wait for minutes.
+        // Not in turn: its requests may wait for minutes, and would delay the others.
         .route("/v1/converged", get(converged::converged))
         // Applies to the routes above only.
         .method_not_allowed_fallback(async || {

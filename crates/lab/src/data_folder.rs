@@ -93,7 +93,7 @@ impl DataFolder {
     }
 }
 
-/// Takes the lock. False if another process holds it.
+/// Takes the lock. Returns false if another process holds it.
 fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),

@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// A span with each of the invalid IDs.
+    /// One span with each kind of invalid ID.
     const INVALID: Rejected = Rejected {
         trace_id: 1,
         span_id: 1,

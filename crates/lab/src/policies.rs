@@ -174,7 +174,7 @@ impl PolicyStore {
         let changed = state.set.clone().apply(&sent, Timestamp::now());
         let (set, actions) = changed.map_err(PolicyStoreError::Validate)?;
         let version = self.accept(&mut state, set, &actions)?;
-        // A copy, since others would wait for the lock while the names in the store are read.
+        // A copy, since others would wait for the lock while names are read from the trace store.
         let (set, resolution) = (state.set.clone(), state.resolution.clone());
         drop(state);
         let warnings = self.warnings(&set, &resolution, &actions);
@@ -262,7 +262,7 @@ impl PolicyStore {
         })
     }
 
-    /// The names of a namespace's policies that decide anywhere.
+    /// The names of a namespace's policies that are effective at any place.
     pub(crate) fn effective(&self, namespace: &Namespace) -> Vec<String> {
         let state = self.0.state.lock();
         let outcomes = state.resolution.outcomes.iter();
@@ -399,8 +399,8 @@ fn not_found(set: &PolicySet, key: &PolicyKey) -> PolicyStoreError {
     }
 }
 
-/// The end of the message about a policy that was not found: the namespaces that have one of its
-/// name.
+/// The end of the message about a policy that was not found: the namespaces that have a policy of the
+/// same name.
 fn found_elsewhere(key: &PolicyKey, others: &[Namespace]) -> String {
     if others.is_empty() {
         return String::new();

@@ -137,7 +137,7 @@ impl Default for LabPorts {
 }
 
 impl FromIterator<(Endpoint, u16)> for LabPorts {
-    /// Endpoints that are not named get any free port.
+    /// Endpoints that are not listed get any free port.
     fn from_iter<I: IntoIterator<Item = (Endpoint, u16)>>(ports: I) -> Self {
         Self(ports.into_iter().collect())
     }

@@ -41,7 +41,7 @@ pub(super) async fn listen(
         "Jaeger's query API over gRPC is on another port, by default 16685",
     );
     let query_http = hints.add(query_http, &[Api::JaegerQuery]);
-    // So that a connection with a hundred queries delays one of another connection by only one of them.
+    // So that a connection with a hundred queries delays another connection's query by one of them only.
     let query_http = query_http.layer(middleware::from_fn(in_turn));
     let query_grpc = grpc_fallback(
         query::grpc(&queries).await?.into_axum_router(),
@@ -53,8 +53,9 @@ pub(super) async fn listen(
     // As with OTLP, both ports serve both protocols.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
     let sampling = sampling.layer(middleware::from_fn(in_turn));
-    // On three ports, the two for OTLP and that of the policy streams, most connections may wait for
-    // the lab. Those are not closed to make room, and must leave some to the other ports.
+    // On three ports (the two for OTLP, and that of the policy streams), most connections may be
+    // waiting for the lab. Such connections are not closed to make room for others, so a port must not
+    // take all of the process's connections.
     let limits = Limits {
         max_connections: Limits::default().max_connections.min(max_connections() / 3),
         ..Limits::default()
@@ -116,7 +117,7 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     Ok(by_protocol(control.sampling_http(), grpc))
 }
 
-/// Serves HTTP, and responds to gRPC clients, in their protocol, that they use the wrong port.
+/// Serves HTTP. gRPC clients receive the hint as an error in their own protocol.
 fn http_only(http: Router, hint: &'static str) -> Router {
     by_protocol(http, grpc_fallback(Router::new(), hint))
 }

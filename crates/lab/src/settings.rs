@@ -7,10 +7,10 @@ use spoor_traces::{AllowedOrigins, OtherSignals};
 
 use super::{ports::LabPorts, service::Service};
 
-/// The variable that names the Redis of the service `tasks`.
+/// The variable with the URL of the Redis server that the service `tasks` uses.
 pub(crate) const REDIS_URL: &str = "SPOOR_REDIS_URL";
 
-/// The time that services have to end unless set otherwise. It is longer than the deadlines of their
+/// The default time within which services must end. It is longer than the deadlines of their
 /// requests, so that stopping the lab interrupts none, except slow downloads of traces through the
 /// gateway, and requests with a long injected delay.
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);
@@ -26,10 +26,10 @@ pub struct LabSettings {
     pub store: StoreBytes,
     /// The services to start.
     pub services: Vec<Service>,
-    /// The sampler of the services where no policy applies; without one, that of the lab's own
-    /// environment.
+    /// The sampler of the services where no policy applies. If unset, the one that the lab's own
+    /// environment selects.
     pub sampler: Option<ServiceSampler>,
-    /// The Redis in which the service `tasks` keeps its list. If unset, in memory.
+    /// The Redis server in which the service `tasks` keeps its list. If unset, the list is in memory.
     pub redis_url: Option<RedisUrl>,
     /// The treatment of metrics, logs and profiles that arrive on the OTLP ports.
     pub other_signals: OtherSignals,

@@ -1,4 +1,4 @@
-//! Start and stop of a lab.
+//! Starting and stopping a lab.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -55,7 +55,7 @@ pub enum StartLabError {
     /// A port cannot be bound.
     #[error(transparent)]
     BindPort(#[from] BindPortError),
-    /// The path of this program, which is also that of the services, is unknown.
+    /// The path of this program's executable, which the services also run, is unknown.
     #[error("cannot find this program's executable")]
     FindExecutable(#[source] io::Error),
     /// The policies cannot be loaded.
@@ -183,8 +183,8 @@ impl Lab {
         &self.pipeline
     }
 
-    /// The names of the policies that decide anywhere in the default namespace, which is that of the
-    /// lab's own services. Blocks while a change is saved or policies are listed.
+    /// The names of the policies that are effective at any place in the default namespace, to which the
+    /// lab's own services belong. Blocks while a change is saved or policies are listed.
     #[must_use]
     pub fn effective_policies(&self) -> Vec<String> {
         self.policies.effective(&Namespace::default())
@@ -238,7 +238,7 @@ fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
 }
 
 /// The memory for requests being received. It is less with a small store, but always enough for
-/// the largest JSON body, which needs twice its size, and the index of its spans.
+/// the largest JSON body, which takes twice its size, and for the index of its spans.
 fn max_receiving_bytes(store_bytes: usize) -> usize {
     const MIN_BYTES: usize = 48 << 20;
     let default = ReceiveSettings::default().max_receiving_bytes;

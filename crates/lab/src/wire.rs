@@ -15,7 +15,7 @@ pub use spoor_runtime::Problem;
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// The largest file of policies accepted, in bytes. A file of 1,000 typical policies, the most that
-/// the lab accepts, has about half of that.
+/// the lab accepts, is about half as large.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Reads a file of policies as text.

@@ -62,7 +62,7 @@ mod tests {
     #[case("127.0.0.1:8080")]
     #[case("/path")]
     #[case("")]
-    fn rejects_what_is_not_plain_http(#[case] text: &str) {
+    fn rejects_urls_other_than_http(#[case] text: &str) {
         assert!(text.parse::<BaseUrl>().is_err());
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Connections(BTreeMap<String, SendRequest<Full<Bytes>>>);
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: StatusCode,
-    /// The `Location` of what the request created.
+    /// The `Location` of the resource that the request created.
     pub(super) location: Option<String>,
     /// The trace ID, if the trace was sampled.
     pub(super) trace: Option<String>,

@@ -1,4 +1,4 @@
-//! Sending of the requests.
+//! Sends the requests of a load.
 //!
 //! In an open loop, each request has a time at which it is due, and its latency counts from then
 //! and not from when a connection became free for it. A server that stalls is charged for every
@@ -72,7 +72,7 @@ pub async fn drive(
     let report = || progress(shared.finished.load(Ordering::Relaxed));
     join(&mut connections, report).await?;
     // Only after all turns: a connection that has no other turn would otherwise send follow-ups
-    // before requests that are still due. Usually there are none.
+    // before requests that are still due. Usually no follow-ups are left.
     let pending = shared.pending.lock().len();
     for _ in 0..pending {
         connections.spawn(send_pending(Arc::clone(&shared)));
@@ -143,13 +143,13 @@ struct Shared {
     stop: CancellationToken,
 }
 
-/// Follow-ups to what an operation has created.
+/// The follow-ups to a resource that an operation created.
 struct Pending {
     /// The operation's position.
     operation: usize,
     /// The number of its follow-ups that were sent.
     sent: usize,
-    /// The location of what it created.
+    /// The location of the resource.
     created: String,
 }
 
@@ -232,8 +232,8 @@ impl Shared {
         }
     }
 
-    /// Sends a request, records its outcome under a name, and returns the location of what it
-    /// created.
+    /// Sends a request, records its outcome under a name, and returns the location of the resource
+    /// that it created.
     async fn exchange(
         &self,
         connections: &mut Connections,
@@ -275,8 +275,8 @@ async fn send_all(shared: Arc<Shared>) {
     }
 }
 
-/// Sends the follow-ups that late responses have left without a turn, since they remove what the
-/// load has created.
+/// Sends the follow-ups that late responses have left without a turn, since they delete the resources
+/// that the load created.
 async fn send_pending(shared: Arc<Shared>) {
     let mut connections = Connections::default();
     loop {

@@ -25,7 +25,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// A number of `GET` requests of one path, as fast as responses arrive.
+    /// A number of `GET` requests for one path, as fast as responses arrive.
     #[must_use]
     pub fn closed_loop(
         url: BaseUrl,

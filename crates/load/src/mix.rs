@@ -51,7 +51,8 @@ fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<LoadOperation>, DriveError> 
             get("/"),
             get("/api/wishes"),
             get("/api/offers"),
-            // Follow-ups delete what the load creates, so that a long load does not fill the store.
+            // Follow-ups delete the wishes that the load creates, so that a long load does not fill the
+            // store.
             post("/api/wishes", vec![json(r#"{"name":"a kettle"}"#)]).followed_by(
                 "gateway DELETE /api/wishes/{id}",
                 Method::DELETE,

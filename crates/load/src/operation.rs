@@ -21,7 +21,7 @@ pub struct LoadOperation {
     pub path: String,
     /// The bodies, which take turns. If there are none, the body is empty.
     pub bodies: Arc<[Body]>,
-    /// The requests that follow, to what this one created. Each counts in the load's rate.
+    /// The requests that follow, to the resource that this one created. Each counts in the load's rate.
     pub follow_ups: Vec<FollowUp>,
 }
 
@@ -46,7 +46,7 @@ pub struct FollowUp {
 }
 
 impl LoadOperation {
-    /// A `GET` request of a path.
+    /// A `GET` request for a path.
     #[must_use]
     pub fn get(name: impl Into<Arc<str>>, url: BaseUrl, path: impl Into<String>) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl LoadOperation {
         self
     }
 
-    /// Builds the request of a turn.
+    /// Builds the request for a turn.
     ///
     /// # Errors
     /// [`DriveError::BuildRequest`] if the path is not valid in a request.

@@ -133,8 +133,8 @@ where
         .axis_desc_style(("sans-serif", 15))
         .x_desc("when requests were due (seconds since the start)")
         .y_desc("latency (milliseconds)")
-        .x_label_formatter(&figure)
-        .y_label_formatter(&figure)
+        .x_label_formatter(&format_number)
+        .y_label_formatter(&format_number)
         .draw()?;
     let p50 = series(summary, |point| point.p50);
     let p99 = series(summary, |point| point.p99);
@@ -197,8 +197,8 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(),
         .x_desc("seconds since the start")
         .y_desc("requests per second")
         .y_labels(5)
-        .x_label_formatter(&figure)
-        .y_label_formatter(&figure)
+        .x_label_formatter(&format_number)
+        .y_label_formatter(&format_number)
         .draw()?;
     let responses = AreaSeries::new(responses, 0.0, RESPONSES.mix(0.2));
     chart.draw_series(responses.border_style(RESPONSES.stroke_width(2)))?;
@@ -229,12 +229,12 @@ fn write_legend(area: &Area<'_>, entries: &[(RGBAColor, &str)]) -> Result<(), Fa
     Ok(())
 }
 
-/// The points of the intervals that have the figure, each at the interval's middle.
-fn series(summary: &LoadSummary, figure: impl Fn(&Point) -> Option<f64>) -> Vec<(f64, f64)> {
+/// The points of the intervals that have the value, each at the interval's middle.
+fn series(summary: &LoadSummary, value: impl Fn(&Point) -> Option<f64>) -> Vec<(f64, f64)> {
     let half = summary.timeline.interval_seconds / 2.0;
     let points = summary.timeline.points.iter();
     points
-        .filter_map(|point| Some((point.seconds + half, figure(point)?)))
+        .filter_map(|point| Some((point.seconds + half, value(point)?)))
         .collect()
 }
 
@@ -253,7 +253,7 @@ fn duration_seconds(summary: &LoadSummary) -> f64 {
 }
 
 /// Formats a number without trailing zeros.
-fn figure(value: &f64) -> String {
+fn format_number(value: &f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -6,7 +6,7 @@ use hdrhistogram::{CreationError, Histogram};
 use http::StatusCode;
 use serde::Serialize;
 
-/// The longest latency recorded, one hour in microseconds. Longer ones count as this.
+/// The longest latency recorded, one hour in microseconds. Longer ones are recorded as this value.
 pub(super) const MAX_LATENCY_MICROS: u64 = 3_600_000_000;
 
 /// The trace of a slow request.
@@ -29,7 +29,7 @@ pub(super) enum RequestResult {
     #[display("not connected")]
     NotConnected,
     /// The connection ended before the response was complete.
-    #[display("connection failed")]
+    #[display("connection lost")]
     Disconnected,
     /// The response did not arrive in time.
     #[display("timed out")]

@@ -99,7 +99,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn an_even_rate_is_due_at_even_intervals() {
+    fn even_rate_spaces_requests_evenly() {
         let schedule = Schedule(vec![LoadPhase::even("steady", 2 * SECOND, 4.0)]);
         let due: Vec<u128> = (0..8)
             .map(|number| schedule.due(number).unwrap().0.as_millis())
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ramp_has_three_quarters_in_its_second_half() {
+    fn ramp_sends_three_quarters_in_its_second_half() {
         let schedule = Schedule(vec![LoadPhase::linear("up", 10 * SECOND, 0.0, 100.0)]);
         assert_eq!(schedule.requests(), 500);
         assert_eq!(schedule.due(125), Some((5 * SECOND, 0)));

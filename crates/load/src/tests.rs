@@ -145,7 +145,7 @@ async fn each_phase_and_operation_has_its_own_figures() {
 #[case::no_turn_for_a_follow_up(Duration::ZERO, 4, [1, 2, 1])]
 #[case::response_after_the_last_turn(STALL, 2, [1, 1, 1])]
 #[tokio::test]
-async fn everything_created_is_followed_up(
+async fn created_resources_are_followed_up(
     #[case] stall: Duration,
     #[case] requests: u64,
     #[case] expected: [u64; 3],
@@ -180,7 +180,7 @@ async fn follow_ups_wait_for_a_turn() {
     );
 }
 
-/// A `POST` with a `DELETE` of what it created, and a `GET`.
+/// A `POST` with a `DELETE` of the resource that it created, and a `GET`.
 fn with_follow_up(url: &str) -> Vec<LoadOperation> {
     let post = LoadOperation {
         method: http::Method::POST,

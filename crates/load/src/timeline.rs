@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_where_due_and_where_ended() {
+    fn late_response_counts_in_a_later_interval() {
         let mut timeline = Timeline::new();
         let (due, ended) = (Duration::from_millis(100), Duration::from_millis(700));
         timeline.count(due, ended, RequestResult::Status(StatusCode::BAD_GATEWAY));

@@ -1,4 +1,4 @@
-//! Parts of messages to people: bounded in length, and of visible characters.
+//! Parts of messages to people: bounded in length, and free of invisible characters.
 
 use std::{borrow::Cow, fmt::Display};
 
@@ -13,7 +13,7 @@ pub fn listed(items: &[impl Display], max: usize) -> String {
     }
 }
 
-/// The beginning of a text, with `…` if it is longer than `max` characters.
+/// The beginning of a string, with `…` if it is longer than `max` characters.
 #[must_use]
 pub fn shortened(text: &str, max: usize) -> Cow<'_, str> {
     match text.char_indices().nth(max) {

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The error for a text that is not a valid name.
+/// The error for a string that is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
-    /// The text is empty.
+    /// The string is empty.
     #[error("must not be empty")]
     Empty,
-    /// The text is too long.
+    /// The string is too long.
     #[error("must be at most {max} bytes, not {len}")]
     TooLong {
         /// The length found.
@@ -39,10 +39,10 @@ macro_rules! name {
             /// The maximum length, in bytes.
             pub const MAX_BYTES: usize = $max;
 
-            /// Validates a text.
+            /// Validates a string.
             ///
             /// # Errors
-            /// [`InvalidName`] for the first rule that the text violates.
+            /// [`InvalidName`] for the first rule that the string violates.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidName> {
                 let text = text.as_ref();
                 if text.is_empty() {
@@ -57,7 +57,7 @@ macro_rules! name {
                 Ok(Self(text.into()))
             }
 
-            /// The text.
+            /// The name as a string.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0

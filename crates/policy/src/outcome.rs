@@ -58,7 +58,7 @@ pub enum Setting {
 /// A place where another policy decides one part.
 ///
 /// Either both policies apply to the place and the other one wins, or the other one applies only to
-/// a smaller place inside: a policy for a namespace is overridden in part by one for a service, and
+/// a smaller place within it: a policy for a namespace is overridden in part by one for a service, and
 /// a policy for a service by one for an operation. A policy for a larger place overrides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {

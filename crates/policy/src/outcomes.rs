@@ -73,7 +73,7 @@ impl<'a> Drafts<'a> {
     fn add_tail_head(&mut self, place: Place<'a>, own: &Ranking<'a>, around: &[&Ranking<'a>]) {
         let outer = |part| around.iter().find_map(|it| it.winner(part));
         let outer = (outer(Part::Head), outer(Part::Tail));
-        // Head and tail are resolved separately, so each may come from another larger place.
+        // Head and tail are resolved separately, so they may come from different larger places.
         let here = (
             own.winner(Part::Head).or(outer.0),
             own.winner(Part::Tail).or(outer.1),
@@ -190,7 +190,7 @@ impl Draft<'_> {
         let mut targets = policy.targets.iter();
         if is_limit && targets.any(|target| !target.operations.is_empty()) {
             warnings.push(
-                "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service".to_owned(),
+                "polling clients cannot apply a rate limit to individual operations; they sample these like the rest of the service".to_owned(),
             );
         }
         warnings

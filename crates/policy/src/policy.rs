@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{OperationName, PolicyKey, ServiceName, Strategy, TailPolicy, name::first_duplicate};
 
-/// A policy: its targets, and how their traces are sampled. Its fields can be read and not changed,
+/// A policy: its targets, and how their traces are sampled. Its fields can be read but not changed,
 /// so that it stays valid.
 #[derive(Clone, Debug, PartialEq, Eq, derive_more::Deref)]
 pub struct Policy(PolicyFields);
@@ -28,7 +28,7 @@ pub struct PolicyFields {
     pub expires_at: Option<Timestamp>,
 }
 
-/// A service, or some operations of it.
+/// A service, or some of its operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The service.

@@ -8,7 +8,7 @@ use crate::message::shortened;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Probability(u32);
 
-/// The error for a text or number that is not a [`Probability`].
+/// The error for a string or number that is not a [`Probability`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProbability {
     /// Not a number followed by `%`.

@@ -37,7 +37,7 @@ pub(crate) struct NamespaceRankings<'a> {
 }
 
 impl<'a> NamespaceRankings<'a> {
-    /// Sorts policies by place. They must be in the order of [`precedence`].
+    /// Groups policies by place. They must be in the order of [`precedence`].
     pub(crate) fn of(ordered: &[&'a Policy]) -> Self {
         let mut rankings = Self::default();
         for (rank, policy) in ordered.iter().enumerate() {

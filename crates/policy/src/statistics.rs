@@ -82,7 +82,7 @@ pub fn p_value(successes: u64, trials: u64, probability: Probability) -> f64 {
         let corrected = (distance.abs() - 0.5).max(0.0).copysign(distance);
         // The root of the deviance is closer to a normal variable than the count is (Peizer and
         // Pratt, "A Normal Approximation for Binomial, F, Beta, and Other Common, Related Tail
-        // Probabilities", 1968). Their correction for the skewness cancels between both tails.
+        // Probabilities", 1968). Their correction for the skewness cancels out between the two tails.
         return erfc(binomial.half_deviance(corrected).sqrt());
     }
     let mode = binomial.mode();

@@ -1,4 +1,4 @@
-//! The policies that decide at a place one after the other, as they expire.
+//! The policies that decide at a place one after another, as they expire.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ const MAX_PHASES: usize = 8;
 
 /// The most bytes that the operations of all phases of a plan take in its message. Below 4 MiB, the
 /// longest message that gRPC clients accept by default. A single phase may take more, but only with
-/// more than [`Strategies::MAX_OPERATIONS`], for which services refuse it.
+/// more than [`Strategies::MAX_OPERATIONS`] operations, and services refuse such a plan.
 const MAX_OPERATION_BYTES: usize = 4_000_000;
 
 /// The bytes of an operation in the message besides its name: at most 18, rounded up.

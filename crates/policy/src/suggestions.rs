@@ -59,7 +59,7 @@ pub fn suggest_operation<'a>(
     }
 }
 
-/// Returns whether two operations are different methods of one route, of which the first is not
+/// True if two operations are different methods of one route, and the method of `one` is not
 /// misspelled.
 fn is_other_method(one: &str, other: &str) -> bool {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

@@ -44,7 +44,7 @@ pub struct PolicyPhase {
 pub struct Strategies {
     /// The strategy for all other operations, or `None` for the service's own default.
     pub default: Option<Assigned>,
-    /// The strategies for single operations.
+    /// The strategies for individual operations.
     pub operations: BTreeMap<OperationName, Assigned>,
 }
 
@@ -101,7 +101,7 @@ impl Plan {
         let next = self.phases.iter().skip(1).map(Some).chain([None]);
         for (phase, next) in self.phases.iter().zip(next) {
             // If only the policies change, clients see no new phase.
-            if next.is_some_and(|next| next.strategies.decides_as(&phase.strategies)) {
+            if next.is_some_and(|next| next.strategies.is_equivalent_to(&phase.strategies)) {
                 continue;
             }
             phase.until.map(Timestamp::as_nanosecond).hash(&mut hasher);
@@ -131,14 +131,14 @@ impl Strategies {
     /// The most operations. An instance refuses a plan with more, and keeps the one that it has.
     pub const MAX_OPERATIONS: usize = 4096;
 
-    /// The strategy for a root span of this name, or `None` for the service's own default.
+    /// The strategy for a root span with this name, or `None` for the service's own default.
     #[must_use]
     pub fn strategy(&self, operation: &str) -> Option<&Assigned> {
         self.operations.get(operation).or(self.default.as_ref())
     }
 
     /// True if both have the same strategies, regardless of the policies.
-    fn decides_as(&self, other: &Self) -> bool {
+    fn is_equivalent_to(&self, other: &Self) -> bool {
         let strategy = |assigned: &Assigned| assigned.strategy;
         let operations = self.operations.values().map(strategy);
         self.default.as_ref().map(strategy) == other.default.as_ref().map(strategy)

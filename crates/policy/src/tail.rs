@@ -111,7 +111,7 @@ pub enum InvalidCondition {
 /// The error for rules that do not form a valid [`TailPolicy`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTail {
-    /// Two rules of the same name.
+    /// Two rules with the same name.
     #[error("duplicate rule name \"{0}\"; rename one of the rules")]
     DuplicateRule(RuleName),
     /// More rules than [`TailPolicy::MAX_RULES`].

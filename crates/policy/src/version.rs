@@ -1,4 +1,4 @@
-//! Versions and digests of what is published.
+//! Versions of published tables, and digests of plans and tail rules.
 
 /// The version of a published table. Later ones compare greater.
 // The order of the fields is the order of comparison: a restarted control plane counts from 1

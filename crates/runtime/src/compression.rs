@@ -15,7 +15,7 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError::ReadFrameHeaderError as Header, ReadFrameHeaderError::SkipFrame},
 };
 
-/// The compressions that receivers accept, in the format of `Accept-Encoding` and
+/// The content encodings that receivers accept, in the format of `Accept-Encoding` and
 /// `grpc-accept-encoding`.
 pub const ACCEPTED_ENCODINGS: &str = "gzip, deflate, zstd";
 
@@ -80,9 +80,9 @@ impl Compression {
         }
     }
 
-    /// Decompresses to at most `max` bytes; returns a body without compression as it is. `count` is
-    /// called with the length of each decompressed chunk before the next one, so that callers can
-    /// bound the memory of several bodies together.
+    /// Decompresses to at most `max` bytes; returns a body without compression unchanged. `count`
+    /// is called with the length of each decompressed chunk before the next one, so that callers
+    /// can bound the memory of several bodies together.
     ///
     /// # Errors
     /// [`DecompressError`], or the error of `count`.

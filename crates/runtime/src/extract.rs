@@ -208,7 +208,7 @@ fn invalid_pair(
     let message = error.inner().to_string();
     let name = error.path().to_string();
     let problem = match (message.split_once(" field "), value(&name)) {
-        (Some(("duplicate", name)), _) => format!("duplicate parameter {name}; give it once"),
+        (Some(("duplicate", name)), _) => format!("duplicate parameter {name}; pass it once"),
         (Some((wrong, rest)), _) => format!("{wrong} parameter {rest}"),
         // Text is always accepted, and the only other parameters are whole numbers.
         (None, Some(value)) => {

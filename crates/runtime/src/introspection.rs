@@ -11,8 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
-use parking_lot::Mutex;
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 use tonic::{
     Code, Status,
     body::Body,
@@ -24,7 +23,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
 use tower::{Service, ServiceExt, layer::layer_fn, service_fn};
 
-use crate::listen::Stop;
+use crate::{listen::Stop, stream_slots::StreamSlots};
 
 const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 const REFLECTION_SERVICE: &str = "grpc.reflection.v1.ServerReflection";
@@ -90,15 +89,17 @@ pub async fn with_introspection(
     for service in services.iter().chain(&[HEALTH_SERVICE, REFLECTION_SERVICE]) {
         reflection = reflection.with_service_name(*service);
     }
-    let open = Arc::new(OpenStreams::default());
+    // With a minimum excess of 0, no stream is refused: all clients of a node may have the same
+    // address.
+    let slots = Arc::new(StreamSlots::new(MAX_OPEN_STREAMS, 0));
     let reflection = reflection.build_v1()?;
     let reflection = reflection.max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let routes = add_bounded(routes, health_service, &open);
-    Ok((add_bounded(routes, reflection, &open), health))
+    let routes = add_bounded(routes, health_service, &slots);
+    Ok((add_bounded(routes, reflection, &slots), health))
 }
 
 /// Adds a service whose streams count among the port's open ones.
-fn add_bounded<S>(routes: Routes, service: S, open: &Arc<OpenStreams>) -> Routes
+fn add_bounded<S>(routes: Routes, service: S, slots: &Arc<StreamSlots<Option<IpAddr>>>) -> Routes
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
         + NamedService
@@ -108,9 +109,9 @@ where
         + 'static,
 {
     let layer = layer_fn(|service: S| {
-        let open = Arc::clone(open);
+        let slots = Arc::clone(slots);
         service_fn(move |request: Request<Body>| {
-            let (service, open) = (service.clone(), Arc::clone(&open));
+            let (service, slots) = (service.clone(), Arc::clone(&slots));
             async move {
                 // Health checks are not counted: probes must not end a stream.
                 if request.uri().path() == HEALTH_CHECK_PATH {
@@ -122,7 +123,7 @@ where
                 let client = extensions.get::<TcpConnectInfo>();
                 let client = client.and_then(|info| Some(info.remote_addr?.ip()));
                 let end = stop.unwrap_or_default();
-                open.add(client, end.clone());
+                slots.take(client, &end);
                 // Cancels the token once the stream, or a call without one, has ended.
                 let guard = end.clone().drop_guard();
                 let response = service.oneshot(request).await?;
@@ -138,27 +139,6 @@ where
         })
     });
     routes.add_service(layer.named_layer(service))
-}
-
-/// The open streams, the oldest first, each with its client and the token that ends it.
-#[derive(Default)]
-struct OpenStreams(Mutex<Vec<(Option<IpAddr>, CancellationToken)>>);
-
-impl OpenStreams {
-    /// Adds a stream, and ends another one if there are too many: the oldest stream of the client
-    /// with the most. If new streams were refused instead, one client could lock out all others.
-    fn add(&self, client: Option<IpAddr>, end: CancellationToken) {
-        let mut open = self.0.lock();
-        // The guard of a stream cancels its token when the stream ends.
-        open.retain(|(_, end)| !end.is_cancelled());
-        if open.len() >= MAX_OPEN_STREAMS {
-            let count = |client| open.iter().filter(|(other, _)| *other == client).count();
-            // Reversed, since `max_by_key` returns the last of equal items.
-            let most = open.iter().rev().max_by_key(|(client, _)| count(*client));
-            most.into_iter().for_each(|(_, end)| end.cancel());
-        }
-        open.push((client, end));
-    }
 }
 
 /// A stream that the server can end: to make room for others, and when the listener stops, which

@@ -24,6 +24,7 @@ mod settings;
 mod signals;
 mod size;
 mod stream_limit;
+mod stream_slots;
 mod tls;
 
 pub use backoff::Backoff;
@@ -51,5 +52,6 @@ pub use settings::{
 pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
 pub use size::parse_size;
 pub use stream_limit::{HeldStream, StreamLimit, StreamPermit};
+pub use stream_slots::StreamSlots;
 pub use tls::{CertificateError, ServerCertificate};
 pub use tokio_rustls::TlsAcceptor;

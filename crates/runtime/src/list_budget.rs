@@ -14,8 +14,8 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// A limit on the total entries of the lists that are being built at the same time. Clones share
 /// it.
 ///
-/// A listener limits the responses that are built and not read. A handler that awaits a database
-/// holds its list before that, one for each request in progress.
+/// A listener limits the responses that are built and not read. Before that, each request in
+/// progress may hold a list while its handler awaits a database.
 #[derive(Clone, Debug)]
 pub struct ListBudget {
     free: Arc<Semaphore>,
@@ -37,8 +37,8 @@ impl ListBudget {
         }
     }
 
-    /// Reserves entries until the permit is dropped. Drop it once the list is in the response. Of
-    /// each connection, one request waits at a time.
+    /// Reserves entries until the permit is dropped. Drop it once the list is in the response. Only
+    /// one request of each connection waits at a time.
     ///
     /// # Errors
     /// [`ListBudgetSpent`] after a second.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// At most one line is logged in this interval. It is short enough to show that a problem persists,
-/// and long enough that the lines of a day can be read.
+/// The interval in which at most one line is logged. It is short enough to show that a problem
+/// persists, and long enough that the lines of a day can be read.
 const MIN_LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Admits one line in ten seconds and counts the others.

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::trace_id;
 
-/// An error response, as `application/problem+json`. With the status 429 or 503 it has the header
+/// An error response, as `application/problem+json`. With the status 429 or 503, it has the header
 /// `Retry-After: 1`.
 // Not the crate `problem_details`: its extension members are a type parameter, which would appear
 // in the signature of each handler.
-// By RFC 9457, the type `about:blank` means that the status identifies the failure.
+// In RFC 9457, the type `about:blank` means that the status identifies the failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "about:blank", rename_all = "camelCase")]
 pub struct Problem {

@@ -5,7 +5,7 @@
 /// # Errors
 /// A message with the expected form.
 pub fn parse_size(text: &str) -> Result<usize, String> {
-    let wrong = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
+    let invalid = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit: usize = match unit {
@@ -16,10 +16,10 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(wrong()),
+        _ => return Err(invalid()),
     };
-    let number: usize = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).ok_or_else(wrong)
+    let number: usize = number.parse().map_err(|_| invalid())?;
+    number.checked_mul(unit).ok_or_else(invalid)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio_stream::Stream;
 
 use crate::LogLimit;
 
-/// The time for which a stream has to wait for its client, in total, before it may end.
+/// The total time for which a stream has to wait for its client before it may be ended.
 const MIN_STALL: Duration = Duration::from_secs(1);
 /// The interval at which a stream that waits for permits checks for free ones.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -26,9 +26,9 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// A client may read its response as slowly as it likes, and the stream holds its permits
 /// meanwhile. So when others need permits, the limit ends the streams that have waited longest for
-/// their client, all waits added: the longest single one would be short if the client reads a few
-/// bytes now and then. Closing the connection is no alternative: it may have other requests,
-/// and its peer may still read a byte now and then.
+/// their client, in total: no single wait would be long if the client reads a few bytes now and
+/// then. Closing the connection is not an alternative: it may have other requests, and its peer may
+/// still read a byte now and then.
 #[derive(Clone, Debug)]
 pub struct StreamLimit {
     free: Arc<Semaphore>,
@@ -74,9 +74,9 @@ impl StreamLimit {
         permits.ok().map(|permits| StreamPermit { permits, limit })
     }
 
-    /// Waits for permits. For the first second after `began` no stalled stream ends: many short
-    /// streams soon return their permits, and would otherwise end a long one that its client reads
-    /// slowly.
+    /// Waits for permits. For the first second after `began`, no stalled stream is ended: many
+    /// short streams soon return their permits, and would otherwise end a long one that its client
+    /// reads slowly.
     pub async fn wait(
         &self,
         permits: u32,
@@ -135,7 +135,7 @@ impl StreamPermit {
             })),
             wait: Arc::new(Wait(Mutex::new(WaitState {
                 since: Some(Instant::now()),
-                before: Duration::ZERO,
+                earlier: Duration::ZERO,
                 reader: None,
             }))),
         });
@@ -155,7 +155,7 @@ pub struct HeldStream<S: Stream> {
 }
 
 struct Held<S> {
-    /// `None` once the stream was ended to make room.
+    /// `None` once the stream has been ended to make room.
     // Shared, because a connection does not poll a stream whose client reads nothing.
     content: Mutex<Option<Content<S>>>,
     wait: Arc<Wait>,
@@ -210,26 +210,26 @@ impl<S: Stream> Stream for HeldStream<S> {
 /// The wait of a stream for its client. It begins when the stream is opened or returns an item, and
 /// ends when the client asks for the next one. If that one is not ready, the wait begins again once
 /// it is.
-// The last part needs a waker of its own: Tonic asks for one more item before it sends what it
-// has, so the last poll before a stall usually returns `Pending`.
+// The last part needs a waker of its own: tonic asks for one more item before it sends what it has,
+// so the last poll before a stall usually returns `Pending`.
 struct Wait(Mutex<WaitState>);
 
 struct WaitState {
     /// The beginning of the current wait, or `None` while the client waits for the stream.
     since: Option<Instant>,
-    /// The waits before.
-    before: Duration,
+    /// The sum of the earlier waits.
+    earlier: Duration,
     reader: Option<Waker>,
 }
 
 impl WaitState {
     fn total(&self, now: Instant) -> Duration {
         let current = self.since.map(|since| now.saturating_duration_since(since));
-        self.before + current.unwrap_or_default()
+        self.earlier + current.unwrap_or_default()
     }
 
     fn end(&mut self, reader: &Waker) {
-        self.before = self.total(Instant::now());
+        self.earlier = self.total(Instant::now());
         self.since = None;
         self.reader = Some(reader.clone());
     }
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_for_the_server_is_no_stall() {
+    async fn waiting_for_the_server_is_not_a_stall() {
         let limit = StreamLimit::new(1);
         let (sender, receiver) = mpsc::channel(1);
         let permit = limit.acquire(1).unwrap();

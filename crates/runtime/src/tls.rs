@@ -69,7 +69,8 @@ struct Current {
 }
 
 impl ServerCertificate {
-    /// No certificate, until [`Self::watch_files`] loads one. Handshakes fail before that.
+    /// Creates an empty value, for which [`Self::watch_files`] loads a certificate. Handshakes fail
+    /// before that.
     #[must_use]
     pub fn empty() -> Self {
         Self(Arc::new(Current {

@@ -27,7 +27,8 @@ use crate::{
     stream::RuleSessions,
 };
 
-/// The time that requests in flight have at a shutdown. They end when their spans are accepted.
+/// The time that requests in flight have to finish after a shutdown begins. They end when their
+/// spans are accepted.
 const REQUEST_GRACE: Duration = Duration::from_secs(5);
 /// The time to send the last spans at a shutdown. Kubernetes allows 30 s for everything.
 const SEND_GRACE: Duration = Duration::from_secs(15);

@@ -49,7 +49,7 @@ pub(crate) struct Sender {
     forwarder: Forwarder,
     exporter: Arc<dyn Export>,
     counts: SendCounts,
-    /// True while attempts fail. Only changes of it are logged.
+    /// True while attempts fail. Only changes are logged.
     is_failing: Arc<AtomicBool>,
     refusals: Arc<LogLimit>,
 }

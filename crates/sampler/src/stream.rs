@@ -27,7 +27,7 @@ pub(crate) struct RuleSessions {
     pub(crate) intervals: Intervals,
     pub(crate) stack: String,
     pub(crate) instance: String,
-    /// The ID of this start of the process.
+    /// The ID of this process, which is one run of the instance.
     pub(crate) start: String,
     pub(crate) rules: Arc<RulesInForce>,
 }
@@ -143,7 +143,7 @@ impl Session<'_> {
         }
         // One interval early, since the next tick would be too late.
         let is_due = self.last.as_ref().is_none_or(|(last, at)| {
-            *last != counts || at.elapsed() + intervals.report > intervals.alive
+            *last != counts || at.elapsed() + intervals.report > intervals.heartbeat
         });
         if !is_due {
             return Ok(());

@@ -148,12 +148,12 @@ fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
         let mut message = format!("{applied}; silent: {silent}");
         if clients.never_asked > 0 {
             let never_asked = list(NotCurrentReason::NeverAsked, clients.never_asked);
-            message += &format!("; never asked: {never_asked}");
+            message += &format!("; never requested a strategy: {never_asked}");
         }
         (ConditionStatus::Unknown, "Silent", message)
     } else if clients.never_asked > 0 {
         let never_asked = list(NotCurrentReason::NeverAsked, clients.never_asked);
-        let message = format!("{applied}; never asked: {never_asked}");
+        let message = format!("{applied}; never requested a strategy: {never_asked}");
         (ConditionStatus::Unknown, "NeverAsked", message)
     } else if clients.polling > 0 {
         let polling = list(NotCurrentReason::Polling, clients.polling);

@@ -110,7 +110,8 @@ fn with_rate(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observ
 /// The reason why there is no verdict. Counts are judged when there are enough, but not before a
 /// sixth of the window has passed, and otherwise at its end.
 fn no_verdict_message(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
-    // As a tally counts them: sampled decisions and unsampled ones, unless none are expected.
+    // As in a tally, a verdict needs enough sampled decisions, except at 0 %, and enough unsampled
+    // ones, except at 100 %.
     let is_few = |share: Probability| {
         share > Probability::NEVER
             && observed.started as f64 * share.as_f64() < MIN_EXPECTED_DECISIONS
@@ -135,7 +136,7 @@ fn absence(clients: &ClientCounts) -> (&'static str, &'static str) {
             "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started of a service where only this policy decides",
         )
     } else if clients.never_asked == clients.expected {
-        ("never asked", "no client has requested a strategy")
+        ("no client yet", "no client has requested a strategy")
     } else if clients.silent + clients.never_asked == clients.expected {
         ("silent", "no client is sending messages")
     } else {
@@ -152,17 +153,17 @@ fn whole_milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// A percentage with three significant digits, or five decimals below 0.1 %: `0.989%`, `12.3%`,
+/// A percentage with three significant digits, or five decimal places below 0.1 %: `0.989%`, `12.3%`,
 /// `100%`.
 pub(crate) fn percentage(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
-        // The limits are where rounding adds a digit before the point.
+        // The bounds are the values at which rounding adds a digit before the decimal point.
         p if p >= 99.95 => 0,
         p if p >= 9.995 => 1,
         p if p >= 0.9995 => 2,
         p if p >= 0.09995 => 3,
-        // The smallest step of a policy, 0.0001 %, and a digit more.
+        // The smallest step of a policy, 0.0001 %, and one more digit.
         _ => 5,
     };
     let text = format!("{percent:.decimals$}");

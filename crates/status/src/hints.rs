@@ -25,7 +25,7 @@ pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<S
     };
     let missing = |of: &dyn fmt::Display| match policy.head {
         Some(_) => format!("no instance of {of} is known{location}"),
-        None => format!("no span of {of} has arrived yet{location}"),
+        None => format!("no span from {of} has arrived yet{location}"),
     };
     let warn = |service: &ServiceName| missing(service) + &did_you_mean(service, known);
     let more = match unknown.len().saturating_sub(MAX_NAMED) {
@@ -56,7 +56,7 @@ pub fn unknown_operations(
         let (service, known) = (&target.service, known(&target.service));
         let is_unknown = |it: &&OperationName| !known.is_empty() && !known.contains(*it);
         for operation in target.operations.iter().filter(is_unknown) {
-            // A suggestion takes long, so there is none for an operation that is only counted.
+            // A suggestion takes time, so there is none for an operation that is only counted.
             if warnings.len() == MAX_NAMED {
                 more += 1;
                 continue;
@@ -100,8 +100,8 @@ pub(crate) fn hints(
         hints.push(format!("no ready instance of {names} is known{suggestion}"));
     }
     // Without any roots in the namespace, there may simply be no requests.
-    if !inner.is_empty() && !evidence.roots_at.is_empty() {
-        let roots: Vec<&str> = evidence.roots_at.iter().map(|it| it.as_str()).collect();
+    if !inner.is_empty() && !evidence.root_services.is_empty() {
+        let roots: Vec<&str> = evidence.root_services.iter().map(|s| s.as_str()).collect();
         hints.push(format!(
             "no trace has started at {} yet; traces start at {}",
             names(inner),
@@ -112,7 +112,7 @@ pub(crate) fn hints(
     hints
 }
 
-/// A suggestion, or an empty text if no known name is close.
+/// A suggestion, or an empty string if no known name is close.
 fn did_you_mean(service: &ServiceName, known: &BTreeSet<ServiceName>) -> String {
     closest_name(service.as_str(), known.iter().map(ServiceName::as_str))
         .map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
@@ -128,7 +128,7 @@ fn never_seen(evidence: &ServiceEvidence) -> impl Iterator<Item = String> {
     let unseen = operations.filter(|it| it.seen == Some(false));
     unseen.map(move |it| {
         let (service, operation) = (&evidence.service, it.operation.as_str());
-        format!("no trace of {service} has started with operation {operation:?} yet")
+        format!("no trace has started at {service} with operation {operation:?} yet")
     })
 }
 
@@ -152,13 +152,13 @@ mod tests {
         }
     }
 
-    fn evidence(services: Vec<ServiceEvidence>, roots_at: &[&str]) -> Evidence {
+    fn evidence(services: Vec<ServiceEvidence>, root_services: &[&str]) -> Evidence {
         Evidence {
             clients: ClientCounts::default(),
             slowest: None,
             observed: None,
             services,
-            roots_at: roots_at.iter().map(|it| it.parse().unwrap()).collect(),
+            root_services: root_services.iter().map(|it| it.parse().unwrap()).collect(),
         }
     }
 
@@ -210,7 +210,7 @@ mod tests {
         let none = BTreeSet::new();
         assert_eq!(
             unknown_services(&tail_only, &none),
-            ["no span of service-x has arrived yet"]
+            ["no span from service-x has arrived yet"]
         );
         assert_eq!(
             super::hints(&tail_only, &evidence, &none),
@@ -239,7 +239,7 @@ mod tests {
             hints(&evidence, &BTreeSet::new()),
             [
                 "no trace has started at service-b yet; traces start at service-a",
-                "no trace of service-a has started with operation \"GET /nowhere\" yet",
+                "no trace has started at service-a with operation \"GET /nowhere\" yet",
             ]
         );
     }

@@ -75,9 +75,9 @@ impl PolicyFindings<'_> {
             (Condition::CONVERGED, converged),
         ];
         // No client applies a policy that decides no head.
-        let of_head = evidence.filter(|_| conditions::decides_head(outcome));
-        let clients = of_head.map(figures::clients);
-        let observed = of_head.map(|evidence| figures::observed(policy, evidence));
+        let head_evidence = evidence.filter(|_| conditions::decides_head(outcome));
+        let clients = head_evidence.map(figures::clients);
+        let observed = head_evidence.map(|evidence| figures::observed(policy, evidence));
         let observed_summary = |(observed, evidence): (_, &Evidence)| {
             figures::observed_summary(observed, &evidence.clients)
         };

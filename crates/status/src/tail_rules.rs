@@ -10,24 +10,24 @@ use crate::samplers::SamplerProgress;
 /// apply are not in force.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, derive_more::Display)]
 pub enum TailRules {
-    /// The rules decide about traces.
+    /// The rules are applied to traces.
     #[display("the tail rules are in force")]
     InForce,
     /// Not every sampler of the namespace is known to apply the rules.
     #[display("{_0}")]
     Samplers(SamplerProgress),
-    /// The stack of this name is being changed to these rules.
+    /// The stack with this name is being updated to these rules.
     #[display("the Collector of TracingStack {_0:?} does not apply the tail rules yet")]
     RollingOut(String),
-    /// The stack of this name has no sampler that is Ready.
+    /// The stack with this name has no sampler that is Ready.
     #[display("no sampler of TracingStack {_0:?} is ready to apply the tail rules")]
     NoSamplerReady(String),
-    /// The stack of this name sends traces to Jaeger without a Collector.
+    /// The stack with this name sends traces to Jaeger without a Collector.
     #[display(
         "TracingStack {_0:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
     )]
     RouteIsDirect(String),
-    /// The stack of this name uses a Collector that the operator does not run.
+    /// The stack with this name uses a Collector that the operator does not run.
     #[display(
         "TracingStack {_0:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect; configure tail sampling in that Collector, or unset the field"
     )]

@@ -1,8 +1,8 @@
 //! The client of the control plane's stream.
 //!
 //! Receives plans, shares of rate limits and faults, acknowledges or refuses plans, and reports
-//! counts. It never fails: while there is no connection the last plan stays in force, its phases end
-//! on time, and the client reconnects until it is stopped.
+//! counts. It never fails: while there is no connection, the last plan stays in force, its phases
+//! end on time, and the client reconnects until it is stopped.
 //!
 //! Other streams of the control plane share its parts: [`keep_connected`] runs one session after
 //! another, each over a [`Connection`] with an [`Exchange`] of messages.

@@ -23,7 +23,7 @@ pub struct Statement<'a> {
 }
 
 /// Operations that are followed by the name of a procedure instead of a table.
-const CALLS: [&str; 3] = ["CALL", "EVALSHA", "FCALL"];
+const CALL_OPERATIONS: [&str; 3] = ["CALL", "EVALSHA", "FCALL"];
 
 /// The span of a statement, a child of the current span.
 ///
@@ -69,8 +69,8 @@ pub async fn observe<T, E: Error + 'static>(
     result
 }
 
-/// Records a statement's failure in its span. `error_type` must be one of few values: a code of the
-/// database, such as `OOM`, or the reason why there is no response, such as `timeout`.
+/// Records a statement's failure in its span. `error_type` must have a low cardinality: a code of
+/// the database, such as `OOM`, or the reason for the missing response, such as `timeout`.
 pub fn record_failure(span: &Span, error_type: &str, error: &(dyn Error + 'static)) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");
@@ -87,7 +87,7 @@ impl Statement<'_> {
             Some((operation, target)) => (operation, Some(target)),
             None => (self.summary, None),
         };
-        let is_call = CALLS.contains(&operation);
+        let is_call = CALL_OPERATIONS.contains(&operation);
         info_span!(
             "statement",
             otel.name = self.summary,

@@ -66,7 +66,7 @@ pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) 
     }
 }
 
-/// The context in a caller's headers. Inside the mesh every caller is trusted.
+/// The context in a caller's headers. Inside the mesh, every caller is trusted.
 pub(crate) fn extract(headers: &HeaderMap) -> Context {
     Propagator.extract_with_context(&Context::new(), &Headers(headers))
 }

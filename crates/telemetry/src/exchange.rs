@@ -48,7 +48,7 @@ impl Exchange {
         // Metrics count every exchange, traced or not.
         self.operation
             .observe(outcome, self.started.elapsed(), span.span_context());
-        // Without a span of its own, the context holds another one, which is not recorded here.
+        // If this exchange has no span, its context holds another one, which is not recorded here.
         if !span.is_recording() {
             return;
         }
@@ -60,7 +60,7 @@ impl Exchange {
                 // Not at the start, since a server may not know yet whether the service has the
                 // method.
                 let method = match &self.operation.name {
-                    // With any other code the service may have the method: the call may have been
+                    // With any other code, the service may have the method: the call may have been
                     // cancelled before the response, for example.
                     Cow::Owned(method) if code == Code::Unimplemented => {
                         span.update_name(OTHER);

@@ -1,6 +1,6 @@
 //! Faults to inject, for one operation or all: a delay and an error rate.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use opentelemetry::{Context, KeyValue, trace::TraceContextExt};
@@ -98,9 +98,26 @@ impl Faults {
     }
 }
 
-/// Decides at random, at this rate, whether to inject the fault.
-#[must_use]
-pub fn should_inject(rate: Probability) -> bool {
+/// The failure of a request that a service simulates at its own error rate.
+#[derive(Debug, thiserror::Error)]
+#[error("simulated failure ({0} of requests fail)")]
+pub struct SimulatedFailure(Probability);
+
+/// Fails at random, at this rate, and logs the failure.
+///
+/// # Errors
+/// [`SimulatedFailure`].
+pub fn simulate_failure(rate: Probability) -> Result<(), SimulatedFailure> {
+    if !should_inject(rate) {
+        return Ok(());
+    }
+    let failure = SimulatedFailure(rate);
+    tracing::error!(error = &failure as &dyn Error, "request failed");
+    Err(failure)
+}
+
+/// Decides at random, at this rate, whether to inject a fault.
+fn should_inject(rate: Probability) -> bool {
     // No random number is drawn for a rate of zero, the usual one.
     rate != Probability::NEVER
         && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()

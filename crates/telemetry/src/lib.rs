@@ -63,6 +63,6 @@ pub mod settings;
 mod traced;
 
 pub use peer::{InvalidPeerUrl, PeerUrl};
-pub use provider::{Drained, Telemetry, TelemetryStartError};
+pub use provider::{SpanOutcomes, Telemetry, TelemetryStartError};
 pub use settings::TelemetrySettings;
 pub use spoor_runtime::{Backoff, InvalidLine, Line, trace_id};

@@ -1,7 +1,7 @@
 //! Extraction and injection of W3C Trace Context and Baggage.
 //!
-//! This replaces the SDK's, which masks the random flag, rejects keys that Trace Context level 2
-//! permits, and takes the first of several `traceparent` headers.
+//! This replaces the SDK's propagator for Trace Context, which masks the random flag, rejects keys
+//! that Trace Context level 2 permits, and takes the first of several `traceparent` headers.
 //! Sources: W3C Trace Context level 2, W3C Baggage.
 
 mod baggage;
@@ -85,8 +85,9 @@ pub(crate) fn caller(extractor: &dyn Extractor) -> Option<SpanContext> {
 }
 
 /// The flags that the context's span passes on: whether it is sampled, and whether its trace ID is
-/// random. The SDK resets the latter on spans that it drops, so for a trace of another process it
-/// is that of the extracted context. IDs of this process are random.
+/// random. The SDK resets the random flag on spans that it drops, so for a trace that another
+/// process started, the flag is taken from the extracted context. IDs made by this process are
+/// random.
 #[must_use]
 pub fn flags(context: &Context) -> TraceFlags {
     let span = context.span();

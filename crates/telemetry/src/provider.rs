@@ -63,7 +63,7 @@ struct Inner {
 
 /// The outcomes of all spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
+pub struct SpanOutcomes {
     /// The spans that the receiver accepted.
     pub exported: u64,
     /// The spans that were lost, for any reason.
@@ -111,7 +111,7 @@ impl Telemetry {
         Ok(telemetry)
     }
 
-    /// As [`Telemetry::start`], without the process's global state: nothing is logged, and
+    /// Like [`Telemetry::start`], but without the process's global state: nothing is logged, and
     /// `tracing`'s spans are not collected unless [`Telemetry::subscriber`] is set as the default.
     /// For several services in one process, as in tests.
     ///
@@ -123,7 +123,7 @@ impl Telemetry {
         Self::build(settings, exporter)
     }
 
-    /// As [`Telemetry::local`], with another exporter.
+    /// Like [`Telemetry::local`], but with another exporter.
     ///
     /// # Errors
     /// As [`Telemetry::start`].
@@ -176,7 +176,7 @@ impl Telemetry {
         self.subscriber_to(io::stderr)
     }
 
-    /// As [`Telemetry::subscriber`], with another destination of the log.
+    /// Like [`Telemetry::subscriber`], but writes the log to another destination.
     ///
     /// # Errors
     /// As [`Telemetry::subscriber`].
@@ -187,16 +187,16 @@ impl Telemetry {
         subscriber::build(&self.inner.settings, self.inner.tracer.clone(), log)
     }
 
-    /// The router behind an HTTP edge: server spans, metrics, faults, the trust rule, and the
-    /// trace ID in every response. Add all routes first. Requests for the paths of
-    /// [`TelemetrySettings::untraced`] have no trace.
+    /// Adds the layer of an HTTP edge to a router: server spans, metrics, faults, the decision on
+    /// which callers to trust, and the trace ID in every response. Add all routes first. Requests
+    /// for the paths of [`TelemetrySettings::untraced`] have no trace.
     pub fn http_server(&self, router: axum::Router) -> axum::Router {
         let trusted = self.inner.settings.trusted.clone();
         self.http_server_for(http::Callers::Outside(trusted), router)
     }
 
-    /// As [`Telemetry::http_server`] for a service inside the mesh, which continues the trace
-    /// of any caller. Only for ports that cannot be reached from outside.
+    /// Like [`Telemetry::http_server`], but for a service inside the mesh, which continues the
+    /// trace of any caller. Only for ports that cannot be reached from outside.
     pub fn http_server_in_mesh(&self, router: axum::Router) -> axum::Router {
         self.http_server_for(http::Callers::Mesh, router)
     }
@@ -211,7 +211,7 @@ impl Telemetry {
         })))
     }
 
-    /// For an HTTP client: client spans, metrics, and the context in the request.
+    /// The layer for an HTTP client: client spans, metrics, and the context in the request.
     #[must_use]
     pub fn http_client_layer(&self) -> http::HttpClientLayer {
         TracedLayer(Arc::new(http::HttpClientState {
@@ -227,7 +227,8 @@ impl Telemetry {
         http::Peer::new(peer.clone(), deadline, &self.http_client_layer())
     }
 
-    /// For a tonic server: server spans, metrics and faults. [`crate::serve::grpc`] applies it.
+    /// The layer for a tonic server: server spans, metrics and faults. [`crate::serve::grpc`]
+    /// applies it.
     #[must_use]
     pub fn grpc_server_layer(&self) -> grpc::GrpcServerLayer {
         TracedLayer(Arc::new(grpc::RpcServerState {
@@ -237,7 +238,7 @@ impl Telemetry {
         }))
     }
 
-    /// For a tonic channel: client spans, metrics, and the context in the call.
+    /// The layer for a tonic channel: client spans, metrics, and the context in the call.
     #[must_use]
     pub fn grpc_client_layer(&self) -> grpc::GrpcClientLayer {
         TracedLayer(Arc::new(grpc::RpcClientState {
@@ -310,7 +311,7 @@ impl Telemetry {
 
     /// Exports what has been collected, within the grace period, and stops. Spans that end later
     /// are counted as dropped.
-    pub async fn shutdown(&self, grace: Duration) -> Drained {
+    pub async fn shutdown(&self, grace: Duration) -> SpanOutcomes {
         const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
         self.set_ready(false);
         if let Some(provider) = self.inner.provider.clone() {
@@ -332,7 +333,7 @@ impl Telemetry {
             tracing::warn!("the control stream did not end in time");
         }
         let counts = &self.inner.counts;
-        Drained {
+        SpanOutcomes {
             exported: counts.exported(),
             dropped: counts.all_dropped(),
         }

@@ -1,8 +1,8 @@
 //! The sampler that applies the plans of the control plane while the process runs.
 //!
-//! [`Live`] holds the plan in force, and [`LiveSampler`] decides by it. A decision reads one
-//! atomic, its thread's copy of the plan and, for a rate limit, the bucket. It takes no lock and,
-//! if the trace is dropped, allocates nothing, except for a thread's first decision under a plan.
+//! [`Live`] holds the plan in force, and [`LiveSampler`] applies it. A decision reads one atomic,
+//! its thread's copy of the plan and, for a rate limit, the bucket. It takes no lock and, if the
+//! trace is dropped, allocates nothing, except for a thread's first decision under a plan.
 
 mod bucket;
 mod counts;
@@ -23,13 +23,13 @@ use spoor_policy::{Probability, Version};
 use spoor_proto::spoor::control::v1 as wire;
 
 pub use counts::Decisions;
-pub use live::{Held, Live};
+pub use live::{HeldPlan, Live};
 pub use plan::PlanRefusal;
 
 use view::{Rule, View};
 
-/// Follows the parent's decision if there is one. For a root span it decides by the plan in
-/// [`Live`] and the span's name at its start.
+/// Follows the parent's decision if there is one. For a root span, the plan in [`Live`] and the
+/// span's name at its start determine the decision.
 #[derive(Clone, Debug)]
 pub struct LiveSampler {
     live: Arc<Live>,
@@ -37,7 +37,8 @@ pub struct LiveSampler {
 }
 
 impl LiveSampler {
-    /// Decides by `live`, and by `fallback` before the first plan and where a plan has no strategy.
+    /// Creates a sampler that follows `live`, and `fallback` before the first plan and where a plan
+    /// has no strategy.
     #[must_use]
     pub fn new(live: Arc<Live>, fallback: Probability) -> Self {
         Self {
@@ -47,7 +48,7 @@ impl LiveSampler {
     }
 
     #[inline]
-    fn root(&self, trace_id: TraceId, name: &str, incoming: &TraceState) -> SamplingResult {
+    fn sample_root(&self, trace_id: TraceId, name: &str, incoming: &TraceState) -> SamplingResult {
         let kept = self.live.with_view(|view, shard| {
             let (entry, rule) = view
                 .rule(name)
@@ -58,8 +59,8 @@ impl LiveSampler {
             kept.then(|| rule.trace_state(incoming))
         });
         match kept {
-            Some(trace_state) => decided(true, trace_state),
-            None => decided(false, trace_state::without_threshold(incoming)),
+            Some(trace_state) => sampling_result(true, trace_state),
+            None => sampling_result(false, trace_state::without_threshold(incoming)),
         }
     }
 }
@@ -75,16 +76,16 @@ impl ShouldSample for LiveSampler {
         _links: &[Link],
     ) -> SamplingResult {
         match parent_context.filter(|context| context.has_active_span()) {
-            None => self.root(trace_id, name, &TraceState::NONE),
+            None => self.sample_root(trace_id, name, &TraceState::NONE),
             Some(context) => {
                 let span = context.span();
                 let parent = span.span_context();
                 if parent.is_valid() {
-                    decided(parent.is_sampled(), parent.trace_state().clone())
+                    sampling_result(parent.is_sampled(), parent.trace_state().clone())
                 } else {
                     // An invalid parent may still have the randomness by which other services
                     // decide on this trace.
-                    self.root(trace_id, name, parent.trace_state())
+                    self.sample_root(trace_id, name, parent.trace_state())
                 }
             }
         }
@@ -100,7 +101,7 @@ pub(crate) fn to_wire(version: Version) -> wire::Version {
 }
 
 #[inline]
-fn decided(kept: bool, trace_state: TraceState) -> SamplingResult {
+fn sampling_result(kept: bool, trace_state: TraceState) -> SamplingResult {
     let decision = match kept {
         true => SamplingDecision::RecordAndSample,
         false => SamplingDecision::Drop,

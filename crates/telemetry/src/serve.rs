@@ -20,7 +20,8 @@ pub use program::{ListenAddresses, Program, ServiceArgs};
 pub use server::Server;
 pub use spoor_runtime::{BindError, bind};
 
-/// The time that requests in flight have at a shutdown. Edges add the deadline of their requests.
+/// The time that requests in flight have to finish after a shutdown begins. Edges add the deadline
+/// of their requests.
 pub const GRACE: Duration = Duration::from_secs(15);
 
 /// The limits of a service's own port. Load generators use many connections, and services make many
@@ -38,7 +39,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// The longest request of a gRPC service that receives only names and numbers. With tonic's default
-/// of 4 MiB a few unfinished requests would fill the memory of a small service.
+/// of 4 MiB, a few unfinished requests would fill the memory of a small service.
 pub const MAX_SMALL_MESSAGE_BYTES: usize = 16 << 10;
 
 /// A failure to serve.

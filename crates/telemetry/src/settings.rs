@@ -105,7 +105,7 @@ impl TelemetrySettings {
         errors.finish(Some(settings))
     }
 
-    /// As [`TelemetrySettings::read`], from the process's environment.
+    /// Like [`TelemetrySettings::read`], but reads the process's environment.
     ///
     /// # Errors
     /// As [`TelemetrySettings::read`].

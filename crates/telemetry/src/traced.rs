@@ -19,10 +19,10 @@ pub struct Traced<S, T> {
     pub(crate) shared: Arc<T>,
 }
 
-/// The result of a call of a service.
-pub(crate) type Called<S, R> = Result<<S as Service<R>>::Response, <S as Service<R>>::Error>;
+/// The result of a call to a service.
+pub(crate) type CallResult<S, R> = Result<<S as Service<R>>::Response, <S as Service<R>>::Error>;
 /// A call in progress.
-pub(crate) type Calling<S, R> = Pin<Box<dyn Future<Output = Called<S, R>> + Send>>;
+pub(crate) type CallFuture<S, R> = Pin<Box<dyn Future<Output = CallResult<S, R>> + Send>>;
 
 impl<S, T> Layer<S> for TracedLayer<T> {
     type Service = Traced<S, T>;
@@ -43,8 +43,8 @@ pub(crate) fn respond<S, R>(
     context: Context,
     fault: Injection,
     failure: fn() -> S::Response,
-    end: impl FnOnce(Called<S, R>) -> Called<S, R> + Send + 'static,
-) -> Calling<S, R>
+    end: impl FnOnce(CallResult<S, R>) -> CallResult<S, R> + Send + 'static,
+) -> CallFuture<S, R>
 where
     S: Service<R, Future: Send + 'static> + Clone + Send + 'static,
     R: Send + 'static,

@@ -1,4 +1,4 @@
-//! Checks of a service's endpoints besides its own API: the ops port, and with gRPC also health and
+//! Checks of a service's endpoints besides its own API: the ops port and, for gRPC, health and
 //! reflection.
 
 use std::net::SocketAddr;

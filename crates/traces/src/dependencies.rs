@@ -26,9 +26,9 @@ pub(crate) struct Dependencies {
     pub(crate) is_partial: bool,
 }
 
-/// Counts parents and children in traces with a span that starts in a window, in nanoseconds
-/// since the Unix epoch. Children of the same service count too, whatever their kind, as in
-/// Jaeger's memory storage.
+/// Counts the pairs of parent and child in traces that have a span starting in a window, which is
+/// given in nanoseconds since the Unix epoch. Children of the same service count too, whatever
+/// their kind, as in Jaeger's memory storage.
 ///
 /// # Errors
 /// [`TraceQueryError::ResponseTooLarge`] and [`TraceQueryError::TooSlow`].

@@ -136,7 +136,8 @@ impl Forwarder {
         self.shared.recovery
     }
 
-    /// Puts tail rules in force for all later decisions, including those on traces that wait.
+    /// Puts tail rules in force for all later decisions, including those on traces that are already
+    /// waiting.
     pub fn set_tail(&self, version: Version, table: TailTable) {
         let mut state = self.shared.state.lock();
         state.sampler.set_counted_table(version, table);

@@ -28,7 +28,7 @@ impl TraceId {
         self.0
     }
 
-    /// The low 56 bits: a trace's randomness unless its `tracestate` has another.
+    /// The low 56 bits: a trace's randomness, unless its `tracestate` has another value.
     ///
     /// Source: W3C Trace Context Level 2, random trace ID flag.
     #[must_use]

@@ -35,8 +35,8 @@ pub enum KeepReason {
         /// The policy.
         policy: PolicyName,
     },
-    /// A policy keeps it, but its name is not recorded, since traces were kept for too many
-    /// different reasons.
+    /// A policy keeps it, but the policy's name is not recorded, since traces were kept for too
+    /// many different reasons.
     #[display("a policy whose name was not recorded")]
     UnnamedPolicy,
 }
@@ -45,7 +45,7 @@ pub enum KeepReason {
 /// policies and rules, they take about 8 MiB together.
 const MAX_REASONS: usize = 1 << 14;
 
-/// Reasons by number, with which traces are annotated.
+/// Reasons by number, which traces have as their note.
 #[derive(Debug, Default)]
 pub(crate) struct Reasons {
     all: Vec<KeepReason>,
@@ -53,7 +53,7 @@ pub(crate) struct Reasons {
 }
 
 impl Reasons {
-    /// The number of a reason.
+    /// Records a reason, and returns its number.
     pub(crate) fn number(&mut self, kept: &KeepReason) -> u32 {
         if let Some(number) = self.numbers.get(kept) {
             return *number;

@@ -292,12 +292,12 @@ impl Log {
         source: &NewSource<'_>,
         interned: &Interned,
     ) -> Result<(), NotStored> {
-        let of_source = source.max_bytes();
+        let source_bytes = source.max_bytes();
         if interned.serial == self.active.serial {
             // The next segment does not have the source.
-            return self.roll(bytes + of_source);
+            return self.roll(bytes + source_bytes);
         }
-        let known = match of_source > self.segment_bytes / LONG_DIVISOR {
+        let known = match source_bytes > self.segment_bytes / LONG_DIVISOR {
             true => {
                 let sibling = interned.sibling_in(&self.active);
                 self.active.known_bytes(source, sibling)
@@ -399,7 +399,8 @@ impl Log {
 
     /// Keeps a segment's memory for reuse.
     fn keep_spare(&mut self, segment: Segment) {
-        // A segment of another size was made for a long span or source; keeping it would waste memory.
+        // A segment of another size was made for a long span or source; keeping it would waste
+        // memory.
         if self.spare.len() < MAX_SPARE_SEGMENTS && segment.bytes.capacity() == self.segment_bytes {
             self.spare.push(segment);
         }

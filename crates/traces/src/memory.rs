@@ -18,14 +18,14 @@ pub(crate) struct Memory {
 /// There is no memory for a request, or for its spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfMemory {
-    /// Other requests use it at the moment.
+    /// Other requests are using it.
     #[error("too many bytes are being received at the same time; try again later")]
     Overloaded,
     /// The request needs more than the bound, even without other requests.
     #[error("the spans need more memory than one request may use; send smaller batches")]
     RequestTooLarge,
     /// The traces that wait for their tail decision take all the memory that they may use.
-    #[error("too many traces wait for their tail decision; try again later")]
+    #[error("too many traces are waiting for their tail decision; try again later")]
     TooManyWaiting,
 }
 

@@ -74,9 +74,9 @@ impl Metrics<'_, '_> {
             ("late", totals.late),
         ];
         self.counters(&name("spans_dropped"), help, "reason", &dropped)?;
-        let help = "Spans that wait for their trace's decision";
+        let help = "Spans waiting for their trace's decision";
         self.gauge(&name("spans_gathering"), help, None, totals.gathering)?;
-        let help = "Traces that wait for their decision";
+        let help = "Traces waiting for their decision";
         let gathering = totals.traces_gathering;
         self.gauge(&name("traces_gathering"), help, None, gathering)?;
         let help = "Traces decided on";

@@ -29,11 +29,11 @@ pub(crate) struct Field {
     pub(crate) written: Written,
 }
 
-/// The condition on which the query API writes a field.
+/// The condition under which the query API writes a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
     IfPresent,
-    /// A message that is written as `{}` where it is missing, as Jaeger does.
+    /// A message that is written as `{}` if it is missing, as in Jaeger.
     Always,
     Never,
 }

@@ -14,8 +14,8 @@ pub(crate) trait Output {
     /// A trace that is here.
     type Trace: Copy;
 
-    /// The number of a reason, with which traces are annotated.
-    fn note(&mut self, kept: &KeepReason) -> u32;
+    /// Records a reason, and returns its number, which traces have as their note.
+    fn record_reason(&mut self, kept: &KeepReason) -> u32;
 
     /// Finds a trace that is here.
     fn find(&self, id: TraceId, hash: u64) -> Option<Self::Trace>;

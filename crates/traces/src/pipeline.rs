@@ -61,7 +61,8 @@ impl Pipeline {
         pipeline
     }
 
-    /// Puts tail rules in force for all later decisions, including those on traces that wait.
+    /// Puts tail rules in force for all later decisions, including those on traces that are already
+    /// waiting.
     pub fn set_tail(&self, table: TailTable) {
         self.shared.sampler.lock().set_table(table);
     }
@@ -205,7 +206,7 @@ impl Pipeline {
 }
 
 impl Shared {
-    /// Accepts a request that has memory reserved already.
+    /// Accepts a request for which memory is already reserved.
     fn accept_within(
         &self,
         request: &[u8],

@@ -114,7 +114,7 @@ impl Receiver {
         self.0.closed.load(Ordering::Relaxed)
     }
 
-    /// Accepts a request that has memory reserved already.
+    /// Accepts a request for which memory is already reserved.
     pub(crate) fn accept(
         &self,
         request: &[u8],

@@ -18,7 +18,7 @@ pub(crate) enum RefusalReason {
     TooLarge,
     /// The sender took too long.
     TimedOut,
-    /// The sender aborted the body.
+    /// The sender aborted the request.
     Aborted,
     /// Too many bytes or bodies are being received at the same time, too many traces wait for their
     /// tail decision, too many spans wait to be sent, or the journal has no room.
@@ -72,7 +72,7 @@ impl RequestCounts {
         let help = "Export requests refused as a whole, by reason";
         registry.register(name, help, self.refused.clone());
         let name = format!("{prefix}_requests_discarded");
-        let help = "Requests of other signals, accepted and discarded";
+        let help = "Requests with other signals, accepted and discarded";
         registry.register(name, help, self.discarded.clone());
     }
 }

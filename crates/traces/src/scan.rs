@@ -4,17 +4,17 @@
 //! exactly the requests that prost can decode.
 
 mod attribute;
+mod decoded_size;
 mod resource;
 mod span;
-mod weight;
 mod wire;
 
 use std::ops::{AddAssign, Range};
 
 pub(crate) use attribute::{AttributeMatcher, Value};
+pub(crate) use decoded_size::decoded_bytes;
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{searched_attributes, span_attributes, status_word, trace_state};
-pub(crate) use weight::decoded_bytes;
 
 use wire::{BYTES, key};
 pub(crate) use wire::{Reader, WireError};
@@ -170,7 +170,7 @@ pub(crate) fn scan<'a>(
         Err(Stop::OutOfMemory(error)) => Err(error.into()),
         Err(Stop::Invalid(error)) => Err(ScanError::Invalid(InvalidRequest {
             error,
-            // The reader is after the outermost invalid field, hence "before byte".
+            // The reader is positioned after the outermost invalid field, hence "before byte".
             at: reader.position(),
             len: request.len(),
         })),
@@ -259,7 +259,7 @@ impl<'a> Pass<'a, '_> {
         while let Some(key) = reader.key()? {
             match key {
                 RESOURCE_SPANS => self.resource_spans(reader.message()?)?,
-                other => reader.unknown(other, 1)?,
+                other => reader.skip_unknown(other, 1)?,
             }
         }
         Ok(())
@@ -288,7 +288,7 @@ impl<'a> Pass<'a, '_> {
                 }
                 RESOURCE => resource::resource(reader.message()?, &mut resource)?,
                 SCHEMA_URL => drop(reader.text()?),
-                other => reader.unknown(other, 3)?,
+                other => reader.skip_unknown(other, 3)?,
             }
             to = reader.position();
         }
@@ -337,7 +337,7 @@ impl<'a> Pass<'a, '_> {
                 }
                 SCOPE => attribute::check(&otlp_json::SCOPE, reader.message()?)?,
                 SCHEMA_URL => drop(reader.text()?),
-                other => reader.unknown(other, 3)?,
+                other => reader.skip_unknown(other, 3)?,
             }
             to = reader.position();
         }

@@ -30,8 +30,8 @@ fn display_names(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// The name of a service in the store, where a missing name is empty.
-pub(crate) fn stored(name: &str) -> &str {
+/// The name of a service as it is stored: a missing name is empty.
+pub(crate) fn stored_name(name: &str) -> &str {
     match name {
         MISSING => "",
         name => name,
@@ -85,5 +85,5 @@ fn find_by_kind(
     if service.is_empty() || kind == Some(None) {
         return Vec::new();
     }
-    store.operations_while(stored(service), kind.flatten(), limit)
+    store.operations_while(stored_name(service), kind.flatten(), limit)
 }

@@ -24,7 +24,7 @@ impl Default for PipelineSettings {
     }
 }
 
-/// The settings of gathering traces.
+/// The settings for gathering traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailSettings {
     /// The time between a trace's root and its decision.
@@ -32,7 +32,7 @@ pub struct TailSettings {
     /// The longest time between a trace's first span and its decision, for a trace whose root does
     /// not arrive.
     pub max_trace_duration: Duration,
-    /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
+    /// The memory for gathering, in bytes; beyond it, the oldest traces are decided early.
     pub max_bytes: usize,
     /// The most decisions remembered, so that late spans follow them; fewer if these would take
     /// more than a quarter of `max_bytes`. At this number, the oldest quarter is forgotten.
@@ -53,12 +53,12 @@ impl Default for TailSettings {
 /// The receiver's bounds, and what it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiveSettings {
-    /// The longest body, in bytes, also after decompression.
+    /// The longest body, in bytes, both before and after decompression.
     pub max_body_bytes: usize,
     /// The maximum time to receive a body, and then the maximum time that it waits for its turn.
     pub body_deadline: Duration,
-    /// The memory for requests that are being received, over all senders, in bytes: bodies, also
-    /// decompressed, and the index of their spans.
+    /// The memory for requests that are being received, over all senders, in bytes: bodies,
+    /// compressed and decompressed, and the index of their spans.
     pub max_receiving_bytes: usize,
     /// The treatment of metrics, logs and profiles.
     pub other_signals: OtherSignals,

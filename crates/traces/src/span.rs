@@ -23,8 +23,8 @@ pub(crate) struct NewSpan<'a> {
 pub(crate) struct NewSource<'a> {
     /// A `ResourceSpans` without its scopes, in pieces.
     pub(crate) resource: &'a [&'a [u8]],
-    /// The [`resource_hash`](crate::hash::resource_hash) of the resource. A request may have hundreds
-    /// of thousands of scopes under one resource, so it is computed once, like the length.
+    /// The [`resource_hash`](crate::hash::resource_hash) of the resource. A request may have
+    /// hundreds of thousands of scopes under one resource, so it is computed once, like the length.
     pub(crate) resource_hash: u64,
     pub(crate) resource_bytes: usize,
     /// True if the source before it, in the request or the trace, has the same resource.
@@ -69,7 +69,7 @@ impl Signature {
         self.0 |= other.0;
     }
 
-    /// The two bits of an attribute's hash.
+    /// The two bits of the filter that an attribute's hash selects.
     #[inline]
     pub(crate) fn of_hash(hash: u64) -> Self {
         let bit = |half: u64| 1 << ((half * Self::FILTER_BITS) >> 32);

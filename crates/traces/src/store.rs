@@ -53,7 +53,7 @@ pub struct Occupancy {
     pub bytes: usize,
     /// The bound on that memory, in bytes.
     pub max_bytes: usize,
-    /// The evictions because of the bound, since the start.
+    /// The evictions that the bound caused, since the start.
     pub evicted: Evicted,
 }
 
@@ -77,7 +77,7 @@ impl TraceStore {
     pub fn accept(&self, request: &[u8], kept: &KeepReason) -> Result<usize, ScanError> {
         let scanned = scan::scan(request, &mut Reservation::unbounded())?;
         let mut writer = self.write();
-        let note = writer.note(kept);
+        let note = writer.record_reason(kept);
         let mut totals = Totals::default();
         writer.accept(&scanned, note, &mut totals);
         Ok(usize::try_from(totals.kept).unwrap_or(usize::MAX))
@@ -270,7 +270,7 @@ pub(crate) type Limit<'a> = &'a mut dyn FnMut(usize) -> bool;
 const MAX_LISTED_NAME_BYTES: usize = 512;
 
 /// The memory of a listed name in addition to its bytes, in the sets, lists and messages that it
-/// passes through, of which some copy it.
+/// passes through, some of which copy it.
 const EXTRA_BYTES_PER_NAME: usize = 4 * size_of::<StoredOperation>();
 
 /// The longest time that one read of the store takes.

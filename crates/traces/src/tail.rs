@@ -64,7 +64,7 @@ pub(crate) struct TailSampler {
     totals: Totals,
 }
 
-/// The time that decisions are remembered.
+/// The time for which decisions are remembered.
 pub(crate) const DECISION_RETENTION: Duration = Duration::from_secs(600);
 /// The memory of one remembered decision, with the free slots of its table. All together take at
 /// most a quarter of the bound.
@@ -162,7 +162,7 @@ impl TailSampler {
             self.last_kept_immediately = Some(now);
             // Nothing waits and nothing is remembered, so the traces need no look-ups.
             if self.gathering.len() == 0 && self.decisions.is_empty() {
-                let note = output.note(&KeepReason::NoPolicy);
+                let note = output.record_reason(&KeepReason::NoPolicy);
                 output.accept(scanned, note, &mut self.totals);
                 return false;
             }
@@ -181,7 +181,7 @@ impl TailSampler {
         let may_be_in_output = self
             .last_kept_immediately
             .is_some_and(|last| now.saturating_duration_since(last) < DECISION_RETENTION);
-        let no_policy = output.note(&KeepReason::NoPolicy);
+        let no_policy = output.record_reason(&KeepReason::NoPolicy);
         let new = NewTraces {
             is_gathering,
             may_be_in_output,

@@ -27,9 +27,9 @@ pub struct Totals {
     /// Spans that arrived after the decision on their trace and followed it. They are among those
     /// kept and dropped.
     pub followed: u64,
-    /// Spans that wait for their trace's decision.
+    /// Spans waiting for their trace's decision.
     pub gathering: u64,
-    /// Traces that wait for their decision.
+    /// Traces waiting for their decision.
     pub traces_gathering: u64,
     /// Traces decided and kept.
     pub traces_kept: u64,
@@ -48,7 +48,7 @@ impl Totals {
         self.not_sampled + self.rejected.total() + self.no_room + self.late
     }
 
-    /// Counts a span that was stored or not stored.
+    /// Counts the outcome of storing a span.
     pub(crate) fn count<T>(&mut self, outcome: &Result<T, NotStored>) {
         match outcome {
             Ok(_) => self.kept += 1,

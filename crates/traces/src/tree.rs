@@ -20,5 +20,5 @@ pub use build::{EXERCISE_USER_AGENT, Tree};
 pub(crate) use ids::warn_about_ids;
 pub use member::{Member, members};
 pub(crate) use member::{service_name, spans, spans_mut};
-pub use row::{Position, Row, Segment};
+pub use row::{CriticalSegment, Position, Row};
 pub use skew::correct_clock_skew;

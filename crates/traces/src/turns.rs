@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 /// which the listeners of the process share.
 pub(crate) const MAX_WAITING: usize = 64;
 
-/// A limit on the pieces of work that run at the same time; [`MAX_WAITING`] more wait in the order
-/// of their arrival. Clones share them.
+/// A limit on the pieces of work that run at the same time; up to [`MAX_WAITING`] more wait in the
+/// order of their arrival. Clones share both limits.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     running: Arc<Semaphore>,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A request, some work, and a span for that work below the span that responded.
+# A request, some work, and a span for that work, as a child of the span that handled the request.
 set -euo pipefail
 
 response=$(curl -sS --fail-with-body -D - -o /dev/null http://127.0.0.1:8080/ | sed -n 's/^traceresponse: //p' | tr -d '\r')

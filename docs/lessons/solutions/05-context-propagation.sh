@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One forged context for both: reviews trusts it, bands only links it.
+# One forged context for both: reviews trusts it, bands only links to it.
 set -euo pipefail
 
 forged=$(openssl rand -hex 16)

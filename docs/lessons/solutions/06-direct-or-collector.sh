@@ -44,7 +44,7 @@ attempt() {
   wait=$(jq -n "$held - $direct")
   each=$(spoor trace "$id" --output json | jq '.spans | length')
   spans=$(jq -n "1000 * $wait * $each | round")
-  echo "Seen after $direct s directly and after $held s through the stage; $each spans in each trace."
+  echo "Seen after $direct s on the direct route and after $held s through the stage; $each spans in each trace."
   spoor check 6 --answer "wait=$wait" --answer "spans=$spans"
 }
 

@@ -21,7 +21,7 @@ spec:
     otherwise: 0%
 YAML
 for _ in 1 2 3; do trace 'http://127.0.0.1:8080/?wait=600ms'; done
-sleep 4 # until they are decided
+sleep 4 # until they are decided on
 result=0
 spoor check 6 --answer wait=2 --answer spans=2000 || result=$?
 spoor delete slow-only --wait

@@ -19,7 +19,8 @@ interval() { # SAMPLE
 
 one=$(interval service-a-1-percent)
 tenth=$(interval alternatives/service-a-0.1-percent)
-# Two divided by the root of the traces is a tenth at 400 traces, and one in a thousand requests is a trace.
+# Two divided by the square root of the number of traces is a tenth at 400 traces, and one in a thousand
+# requests is traced.
 # Count only the requests sent here. On a cluster, where traces take longer to arrive, the check starts
 # later, too.
 spoor check 7 --lookback "$((SECONDS + ${MAX_TRACE_DELAY:-1}))s" \

@@ -42,7 +42,7 @@ env: {{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end -}}
 
-{{/* The security context of every container, for the same standard and with a read-only root file system. */}}
+{{/* The security context of every container, for the restricted standard and with a read-only root file system. */}}
 {{- define "spoor.container.security" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

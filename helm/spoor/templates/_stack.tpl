@@ -4,7 +4,7 @@
 {{- $spec := include "spoor.yaml" .Values.stack.spec | fromYaml }}
 {{- $jaeger := $spec.jaeger | default dict }}
 {{- if $jaeger.existing }}
-{{- /* `existing` allows no other field. The path is then only where the gateway finds Jaeger. */}}
+{{- /* `existing` allows no other field. The path then only tells the gateway where Jaeger is. */}}
 {{- $_ := unset $jaeger "basePath" }}
 {{- if not $jaeger.storage }}{{ $_ := unset $jaeger "storage" }}{{ end }}
 {{- else }}

@@ -120,7 +120,7 @@ async fn start(release: &Release) -> Replica {
     replica
 }
 
-/// Prints the memory at the end of the measurement, and the largest that was read during it.
+/// Prints the memory at the end of the measurement, and the largest value read during it.
 async fn report(role: &str, replica: &Replica) {
     let start = Instant::now();
     let mut most = 0;

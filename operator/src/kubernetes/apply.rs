@@ -28,7 +28,7 @@ pub struct Manifest {
     pub object: DynamicObject,
 }
 
-/// The facts about an object in the cluster that applying depends on.
+/// The state of an object in the cluster that applying depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveObject {
     /// Its uid.
@@ -56,7 +56,7 @@ pub enum ApplyOutcome {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// An object of this name was not created by Spoor. It is left as it is.
-    #[error("{kind} {key} already exists and was not created by Spoor; rename or delete it")]
+    #[error("{kind} {key} was not created by Spoor; delete it or recreate it under another name")]
     NameTaken {
         /// The kind of the object.
         kind: String,
@@ -117,7 +117,7 @@ impl Manifest {
 }
 
 impl LiveObject {
-    /// Extracts the facts, for a watch to keep.
+    /// Extracts this state, for a watch to keep.
     pub fn of<K: Resource + Serialize>(object: &K) -> Self {
         let metadata = object.meta();
         let managers = metadata.managed_fields.iter().flatten();
@@ -209,14 +209,14 @@ impl Applier {
         })
     }
 
-    /// Forgets the objects whose controller no longer exists, by its uid. The garbage collector
-    /// deletes them.
+    /// Forgets the objects whose controller, given by its uid, no longer exists. The garbage
+    /// collector deletes them.
     pub fn keep_only(&self, exists: impl Fn(&str) -> bool) {
         let mut applied = self.applied.lock();
         applied.retain(|_, it| it.controller.as_deref().is_none_or(&exists));
     }
 
-    /// Writes an object's status. This is always a call.
+    /// Writes an object's status. Always calls the API server.
     ///
     /// # Errors
     /// [`ApplyError::Call`].
@@ -295,7 +295,7 @@ impl Applier {
     }
 }
 
-/// Makes a call within a client span. Calls for Leases and events have none: they would be
+/// Makes a call within a client span. Calls for Leases and events have none: they would make up
 /// most of the spans, and are not about a resource.
 async fn call<T>(
     action: &'static str,

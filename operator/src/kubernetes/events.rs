@@ -1,6 +1,6 @@
-//! Events on objects: few, and none published twice within `REPEAT_INTERVAL`. kube's `Recorder`
-//! sends each event in the caller's task and patches a series on every repetition, which would be a
-//! write in steady state; here callers never wait, and repetitions are dropped.
+//! Publishes events on objects, each at most once within `REPEAT_INTERVAL`. kube's `Recorder` sends
+//! each event in the caller's task and patches a series on every repetition, which would be a write
+//! in steady state; here callers never wait, and repetitions are dropped.
 
 use std::{
     collections::VecDeque,

@@ -44,8 +44,8 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 /// decoding a large one takes.
 const MAX_PAGE_OBJECTS: u32 = 50;
 
-/// The delays between attempts to watch. They are short, since few processes wait for an API server
-/// that comes back, and each should notice soon.
+/// The delays between attempts to watch. They are short, since few processes wait for the API
+/// server to come back, and each should notice soon.
 const RETRY_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
     // The jitter adds up to as much again: the first delay is at most 100 ms, the longest 4 s.
     .with_min_delay(Duration::from_millis(50))

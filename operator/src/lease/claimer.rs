@@ -53,7 +53,7 @@ struct Entry {
     last_read: Option<Instant>,
     observed: Option<ObservedLease>,
     note: Option<RefusalNote>,
-    /// True once the Lease was read, or the API server has refused the request.
+    /// True once the Lease has been read, or the API server has refused the request.
     is_known: bool,
 }
 
@@ -215,8 +215,8 @@ impl Claimer {
         let Some(lease) = lease else {
             return Ok(Some(claim));
         };
-        // `update` creates a Lease that does not exist. Unlike `create`, a rule can allow it for
-        // one name only. Without a resourceVersion it changes no existing Lease.
+        // `update` creates a Lease that does not exist. Unlike `create`, it can be allowed for one
+        // name only. Without a resourceVersion it changes no existing Lease.
         let parameters = PostParams::default();
         match with_deadline(deadline, api.replace(CLAIM_LEASE, &parameters, &lease)).await {
             Ok(lease) => {

@@ -51,7 +51,7 @@ pub struct NamespaceClaims(Arc<Inner>);
 struct Inner {
     identity: String,
     known: RwLock<BTreeMap<String, NamespaceClaim>>,
-    /// True once the Lease of every namespace was read or refused.
+    /// True once the Lease of every namespace has been read, or the request for it refused.
     all_read: watch::Sender<bool>,
     watches: Watches,
     held: Gauge,
@@ -77,7 +77,7 @@ impl NamespaceClaims {
     pub fn register(&self, registry: &mut Registry) {
         let help = "Namespaces that this installation serves";
         registry.register("served_namespaces", help, self.0.held.clone());
-        let help = "Namespaces that this installation should serve and could not claim";
+        let help = "Namespaces that this installation should serve but could not claim";
         registry.register("refused_namespaces", help, self.0.refused.clone());
     }
 
@@ -87,7 +87,7 @@ impl NamespaceClaims {
         &self.0.identity
     }
 
-    /// Returns true if this installation serves the namespace, by the last read of its Lease.
+    /// Returns true if this installation served the namespace when its Lease was last read.
     #[must_use]
     pub fn holds(&self, namespace: &str) -> bool {
         let known = self.0.known.read();
@@ -167,12 +167,12 @@ impl NamespaceClaims {
         &self.0.watches
     }
 
-    /// Records that the Lease of every namespace was read or refused.
+    /// Records that the Lease of every namespace has been read, or the request for it refused.
     pub(super) fn set_all_read(&self) {
         self.0.all_read.send_replace(true);
     }
 
-    /// Waits until the Lease of every namespace was read or refused.
+    /// Waits until the Lease of every namespace has been read, or the request for it refused.
     pub async fn wait_until_read(&self) {
         let mut all_read = self.0.all_read.subscribe();
         // The sender outlives the wait, so it cannot fail.

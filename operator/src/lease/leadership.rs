@@ -10,7 +10,8 @@ pub struct Timing {
     /// The interval at which the holder renews the lease, and at which a refused installation tries
     /// to claim its namespace again.
     pub renew: Duration,
-    /// The interval at which a standby reads the lease, and everyone after a failure.
+    /// The interval at which a standby reads the lease, and at which any candidate does so after a
+    /// failure.
     pub retry: Duration,
 }
 
@@ -40,7 +41,7 @@ pub struct Candidate {
     pub timing: Timing,
 }
 
-/// The state of a candidate's leadership, by its last read of the lease.
+/// The state of a candidate's leadership, as of its last read of the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leadership {
     /// The candidate is not the leader yet.
@@ -65,7 +66,7 @@ impl Leadership {
         matches!(self, Self::Leader { until } if Instant::now() < *until)
     }
 
-    /// Returns true if the candidate is the leader, by its last read of the lease.
+    /// Returns true if the candidate was the leader when it last read the lease.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         matches!(self, Self::Leader { .. })

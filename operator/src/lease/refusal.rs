@@ -10,8 +10,8 @@ const REFUSED_ANNOTATION: &str = "spoor.dev/refused";
 /// The annotation with the time of the last refusal.
 const REFUSED_AT_ANNOTATION: &str = "spoor.dev/refused-at";
 
-/// A refused installation, and the time at which its note was first observed as it is. As with
-/// the lease itself, no two machines' clocks are compared.
+/// A refused installation, and the time at which its note was first observed with its current
+/// content. As with the lease itself, no two machines' clocks are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RefusalNote {
     pub(super) refused: String,

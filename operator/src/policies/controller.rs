@@ -60,7 +60,7 @@ pub(super) struct ControllerState {
     resolutions: watch::Sender<u64>,
     /// Notified when the first client of a service opens a stream.
     new_services: Notify,
-    /// The services of which a client has opened a stream. Those that no longer have pods are
+    /// The services for which a client has opened a stream. Those that no longer have pods are
     /// removed when another one is added.
     connected: ArcSwapOption<BTreeSet<NamespacedService>>,
 }

@@ -23,7 +23,8 @@ pub(super) struct PolicyEvidence {
     pub(super) samplers: Vec<SamplerState>,
     /// Their decisions by the policy's tail.
     pub(super) decisions: Option<TailCounts>,
-    /// The services of its namespace, if one that the policy names has no instance.
+    /// All services of the policy's namespace, if a service that the policy names has no instance;
+    /// otherwise empty.
     pub(super) services: BTreeSet<ServiceName>,
     /// Notes about refused pods, each a sentence without a full stop.
     pub(super) notes: Vec<String>,

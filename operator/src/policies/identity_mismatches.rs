@@ -66,7 +66,7 @@ impl IdentityMismatches {
         });
         let pods: Vec<String> = of_service
             .map(|(mismatch, _)| mismatch)
-            // A pod that was labelled since would otherwise be reported for ten more minutes.
+            // A pod that has been labelled since would otherwise be reported for ten more minutes.
             .filter(|mismatch| is_unchanged(&mismatch.pod, mismatch.actual.as_ref()))
             .map(|mismatch| match &mismatch.actual {
                 Some(actual) => format!("{} (labelled {actual})", mismatch.pod),

@@ -61,7 +61,7 @@ pub(super) async fn start(
         Listener::new(grpc, sampling),
         Listener::new(stream, streams).tls(tls).limits(Limits {
             max_connections: MAX_POLICY_STREAMS,
-            // The control plane chooses the stream that ends for another one.
+            // Above `max_streams`: the control plane chooses which stream ends for a new one.
             max_requests: MAX_POLICY_STREAMS + MAX_POLICY_STREAMS / 16,
             max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
             ..Limits::default()
@@ -87,8 +87,8 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// Jaeger's remote sampling API in both protocols on one port: SDKs differ in which they support,
-/// and the settings for `envFrom` name one address.
+/// Jaeger's remote sampling API in both protocols on one port: SDKs differ in which protocol they
+/// support, and the settings for `envFrom` name one address.
 async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     const SERVICE: &str = "jaeger.api_v2.SamplingManager";
     let routes = Routes::new(control.sampling_grpc());

@@ -1,5 +1,5 @@
-//! Parses policies and stacks. A policy that cannot be parsed is kept with its errors, and affects
-//! no other.
+//! Parses policies and stacks. A policy that cannot be parsed is kept with its errors, and does not
+//! affect the others.
 
 use kube::core::DynamicObject;
 use serde::Deserialize;
@@ -75,7 +75,7 @@ pub(super) fn parse_version(resource_version: Option<&str>) -> u64 {
         .unwrap_or_default()
 }
 
-/// Parses a status. From one of another version it keeps the conditions, since their transition
+/// Parses a status. If it is of another version, keeps only its conditions, since their transition
 /// times matter.
 pub(super) fn parse_status(value: &Value) -> Option<SamplingPolicyStatus> {
     if let Ok(status) = SamplingPolicyStatus::deserialize(value) {

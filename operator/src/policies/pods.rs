@@ -14,8 +14,8 @@ use crate::{
     stacks::objects::labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
 };
 
-/// The label that names a pod's service for Spoor. Without it [`NAME`] does, which many pods have
-/// for other reasons.
+/// The label that names a pod's service for Spoor. Without it, [`NAME`] names the service, a label
+/// that many pods have for other reasons.
 pub(super) const SERVICE_LABEL: &str = "spoor.dev/service";
 
 /// A pod as the API server sends it, with only the fields that are read.
@@ -45,7 +45,7 @@ pub(super) struct Pod {
     pub(super) uid: String,
     /// The service that its labels name.
     pub(super) service: Option<ServiceName>,
-    /// True if the label is the one for Spoor.
+    /// True if [`SERVICE_LABEL`] names the service.
     pub(super) has_spoor_label: bool,
     /// True if it is Ready and not being deleted.
     pub(super) is_ready: bool,

@@ -30,12 +30,12 @@ pub(super) struct ResolvedPolicies {
     pub(super) resolution: Resolution,
     /// The stacks that apply each namespace's tail rules.
     tails: BTreeMap<Namespace, StackTails>,
-    /// The digest of each namespace's tail rules, by which stacks name those in force.
+    /// The digest of each namespace's tail rules. A stack's status names the rules in force by it.
     digests: BTreeMap<Namespace, Digest>,
 }
 
 impl ResolutionInputs {
-    /// Derives the inputs. `connected` are the services of which a client has opened a stream.
+    /// Derives the inputs. `connected` are the services for which a client has opened a stream.
     pub(super) fn of(snapshot: &SourcesSnapshot, connected: &BTreeSet<NamespacedService>) -> Self {
         let policies = snapshot.policies.iter();
         let policies: Vec<Policy> = policies

@@ -19,8 +19,8 @@ pub struct PoliciesSettings {
     pub key: PathBuf,
     /// The shortest interval between two writes of a status in which only observed numbers differ.
     pub observed_interval: Duration,
-    /// The bounds and times of the control plane behind the listeners. The role itself sets how
-    /// callers are identified, the most streams and the shutdown.
+    /// The bounds and times of the control plane behind the listeners. The role itself sets
+    /// `identify`, `max_streams` and `shutdown`.
     pub control: spoor_control::ControlSettings,
 }
 

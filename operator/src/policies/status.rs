@@ -243,8 +243,8 @@ impl Entry {
     /// they have changed count, so that they are restored.
     fn current<'a>(&'a self, object: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
         match &self.written {
-            // The watch lags behind the writes, and must not make a status look edited that this
-            // replica has just written.
+            // The watch lags behind the writes. This lag must not make a status that this replica
+            // has just written look edited.
             Some(written)
                 if object.version <= written.version || object.status == written.stored =>
             {

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::kubernetes::apply::Manifest;
 
-/// The surroundings of a stack that its objects depend on.
+/// The facts outside a stack that its objects depend on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildContext {
     /// The Service of the `policies` role.

@@ -33,7 +33,7 @@ pub struct StackChild {
     pub resource: ApiResource,
     /// The namespace and name.
     pub key: Key,
-    /// The facts that applying depends on.
+    /// The state that applying depends on.
     pub live: LiveObject,
     /// The stack in its label.
     pub instance: Option<String>,
@@ -164,7 +164,7 @@ fn changed_by(metadata: &ObjectMeta) -> Option<String> {
     last.manager.clone().filter(|it| it != FIELD_MANAGER)
 }
 
-/// Removes the metadata that changes at every write.
+/// Removes the metadata that changes with every write.
 fn trimmed<K: Resource>(mut object: K) -> K {
     let metadata = object.meta_mut();
     // Otherwise a write that changes only the owners of fields would count as a change.

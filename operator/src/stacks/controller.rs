@@ -2,9 +2,9 @@
 //! failed a while ago, or when the result of its last attempt has expired.
 //!
 //! Stacks are reconciled concurrently, each in a task of its own and with its own time for the next
-//! attempt, so that a stack whose API calls hang or fail delays no other. kube's `Controller` would
-//! do that too, but with a watch of its own for each kind and whole objects in its stores, while
-//! here one trimmed store serves the reconciler, the loss monitor and the claims. With
+//! attempt, so that a stack whose API calls hang or fail does not delay others. kube's `Controller`
+//! would do that too, but with a watch of its own for each kind and whole objects in its stores,
+//! while here one trimmed store serves the reconciler, the loss monitor and the claims. With
 //! `buffer_unordered` over all stacks each round would still wait for the slowest one. Unlike
 //! futures that this loop polls, the tasks of a `JoinSet` also make progress while the loop waits
 //! for its lease.

@@ -85,8 +85,8 @@ impl Reconciler {
 
     async fn gather_counters(&self, pod: &Pod, receivers: &[&str]) -> Option<GatherCounters> {
         let address = pod.status.as_ref()?.pod_ip.as_deref()?;
-        // Not logged: the next round reads them again, and the stack's status reports a pod that
-        // stays unreachable, by its probes.
+        // Not logged: the next round reads them again. If a pod stays unreachable, its probes fail
+        // too, and the stack's status reports it.
         let metrics = self.collector_probe.metrics(address).await.ok()?;
         Some(GatherCounters::from_metrics(&metrics, receivers))
     }
@@ -112,7 +112,8 @@ impl Reconciler {
     }
 }
 
-/// Returns true if, by the status, everything runs as this generation of the spec specifies.
+/// Returns true if, according to the status, everything runs as this generation of the spec
+/// specifies.
 fn is_settled(status: &TracingStackStatus, generation: Option<i64>) -> bool {
     let has_ended = |condition: &Condition| {
         condition.kind == Condition::PROGRESSING && condition.status == ConditionStatus::False

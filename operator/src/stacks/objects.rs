@@ -1,5 +1,5 @@
 //! The objects that a stack consists of, and what their builders share. Both [`super::build`] and
-//! [`super::collector`] depend on this module, and it on neither.
+//! [`super::collector`] depend on this module, and it depends on neither.
 
 pub mod labels;
 pub mod network;

@@ -23,7 +23,7 @@ pub struct StackObject {
     pub key: Key,
     /// The uid, which differs from that of an earlier stack of the same name.
     pub uid: String,
-    /// The generation, which counts the changes of `spec`.
+    /// The generation, which counts the changes to `spec`.
     pub generation: Option<i64>,
     /// True while the stack is being deleted.
     pub is_being_deleted: bool,

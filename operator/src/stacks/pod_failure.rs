@@ -19,7 +19,7 @@ const FAILURES: [&str; 7] = [
     "InvalidImageName",
 ];
 /// The time for which a pod has to be ready after its last crash to count as recovered. In this
-/// time the liveness probes, 6 at 10 s, end a program that hangs.
+/// time the liveness probes, 6 at intervals of 10 s, end a program that hangs.
 const MIN_READY_TIME: SignedDuration = SignedDuration::from_secs(60);
 /// The age at which a crash is no longer reported. The kubelet resets its back-off by then.
 const MAX_CRASH_AGE: SignedDuration = SignedDuration::from_mins(10);
@@ -62,7 +62,7 @@ pub fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
 }
 
 /// Returns true if a pod has failed at least once and has not been ready since, or cannot be
-/// scheduled. This is true earlier than [`failure`] reports, which ignores a first crash.
+/// scheduled. [`failure`] reports a pod later, since it ignores a first crash.
 #[must_use]
 pub fn has_failed(pod: &Pod) -> bool {
     let Some(status) = &pod.status else {

@@ -130,7 +130,7 @@ impl Reconciler {
             reason: status::SPANS_LOST,
             message: gather_losses::message(lost),
         });
-        // Lost spans are added after this line, since another attempt does not help against them.
+        // Lost spans are added after this line, since another attempt cannot bring them back.
         let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY_DELAY);
         report.problems.extend(lost);
         let status = Findings {
@@ -214,7 +214,7 @@ impl Reconciler {
     }
 
     /// Writes the status if it has changed, and publishes an event for each change that people
-    /// should know of.
+    /// should know about.
     async fn write_status(
         &self,
         object: &StackObject,

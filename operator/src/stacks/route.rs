@@ -100,7 +100,7 @@ pub fn plan(stack: &Stack, state: &RouteState, now: Timestamp) -> RoutePlan {
     let traffic = traffic(stack, target, state, now);
     let collector = match (stack.route, target.route, traffic) {
         (Route::Collector, ..) => CollectorAction::Run,
-        // Only then does no traffic take the Collector, and all that it held has been sent.
+        // Only then has all traffic left the Collector, and all that it held been sent.
         (Route::Direct, Route::Direct, Traffic::Settled) => CollectorAction::Remove,
         (Route::Direct, ..) => CollectorAction::Keep,
     };

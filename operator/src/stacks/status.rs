@@ -177,7 +177,7 @@ impl Findings<'_> {
         let failing = failing.map(|message| ("PodsFailing", message));
         let mut problems: Vec<_> = problems.chain(failing).collect();
         // A condition has one reason, so the first problem gives it; the message contains all. Lost
-        // spans come last, since they are no obstacle to new ones.
+        // spans come last, since they do not affect new ones.
         problems.sort_by_key(|(reason, _)| *reason == SPANS_LOST);
         let (reasons, messages): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
         let Some(&reason) = reasons.first() else {
@@ -288,7 +288,7 @@ pub fn blocked(
     }
 }
 
-/// Joins all errors of a stack in one line.
+/// Joins all errors of a stack into one line.
 #[must_use]
 pub fn format_errors(errors: &[FieldError]) -> String {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();

@@ -101,8 +101,8 @@ fn writes(installed: &Namespace<'_>, role: &str, mark: Mark) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn second_stacks_operator_is_refused_by_name() {
-    let test = "second_stacks_operator_is_refused_by_name";
+async fn second_stacks_operator_is_refused_and_named() {
+    let test = "second_stacks_operator_is_refused_and_named";
     let Some([one, two]) = namespaces(test).await else {
         return;
     };
@@ -152,8 +152,8 @@ async fn second_stacks_operator_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn second_policies_operator_is_refused_by_name() {
-    let test = "second_policies_operator_is_refused_by_name";
+async fn second_policies_operator_is_refused_and_named() {
+    let test = "second_policies_operator_is_refused_and_named";
     let Some([one, two]) = namespaces(test).await else {
         return;
     };

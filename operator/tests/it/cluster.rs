@@ -1,9 +1,9 @@
 //! Spoor on a real cluster: the chart in a namespace under the restricted Pod Security Standard,
 //! with the real Jaeger and Collector, on whatever cluster `KUBECONFIG` names. The images `spoor`
-//! and `spoor-operator` must be there (of the tag `dev`, or of `SPOOR_IMAGE_TAG`), and `helm` and
+//! and `spoor-operator` must be there (with the tag `dev` or `SPOOR_IMAGE_TAG`), and `helm` and
 //! `kubectl` on the `PATH` (or named by `HELM` and `KUBECTL`).
 //!
-//! # Tests at the same time
+//! # Concurrent tests
 //!
 //! Tests mostly wait: for rollouts, for drains, for traces to be decided on. So up to three of them
 //! run at once, each with an installation of the whole chart in a namespace of its own (`lab`). A

@@ -52,7 +52,7 @@ fn stack(collector: &str) -> Stack {
     stack.validate().unwrap()
 }
 
-/// The table that policies, each given as its `spec`, make together.
+/// The table of several policies, each given as its `spec`.
 fn table(specs: &[&str]) -> TailTable {
     let policies = specs.iter().enumerate().map(|(number, spec)| {
         let text = format!(

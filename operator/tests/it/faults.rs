@@ -21,7 +21,7 @@ use crate::{
 /// The time for which the API server is unavailable.
 const OUTAGE: Duration = Duration::from_secs(30);
 
-/// The deadline for a standby to become the leader. By default a lease holds for 15 s, and a standby
+/// The deadline for a standby to become the leader. By default a lease lasts 15 s, and a standby
 /// reads it every 2 s.
 const TAKEOVER: Duration = Duration::from_secs(30);
 
@@ -292,7 +292,7 @@ async fn expired_watch_lists_again() {
         .any(|call| call.verb == "list" && call.resource == "samplingpolicies");
     let gone: Vec<_> = calls.iter().filter(|call| call.code == 410).collect();
     println!("{} watches got 410", gone.len());
-    assert!(relisted, "the watch was not listed again: {calls:#?}");
+    assert!(relisted, "the objects were not listed again: {calls:#?}");
     policies.stop().await;
 }
 

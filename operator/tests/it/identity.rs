@@ -15,7 +15,7 @@ use crate::{
     role::{
         MAX_WAIT, Policies,
         sampling_policy::{SamplingPolicy, condition},
-        token::resigned,
+        token::re_signed,
     },
     subscriber::{Claim, Subscriber, probability, version_ahead_of},
 };
@@ -102,7 +102,7 @@ async fn foreign_tokens_are_refused_and_counted() {
 
     let issuer = KeyPair::from_pem(&server.token_key()).unwrap();
     let stranger = KeyPair::generate().unwrap();
-    let renewed = resigned(&token, &issuer, |_| {});
+    let renewed = re_signed(&token, &issuer, |_| {});
     let response = subscribe(&policies, Some(&renewed), "a", "a-0").await;
     assert!(
         response.is_ok(),
@@ -116,8 +116,8 @@ async fn foreign_tokens_are_refused_and_counted() {
         claims["nbf"] = json!(hours_ago);
         claims["exp"] = json!(hours_ago + 3600);
     };
-    let forged = resigned(&token, &stranger, |_| {});
-    let expired = resigned(&token, &issuer, past);
+    let forged = re_signed(&token, &stranger, |_| {});
+    let expired = re_signed(&token, &issuer, past);
     let for_the_api_server = namespace.account_token("default").await;
     let for_another = namespace.pod_token(&pod, "vault").await;
     let of_no_pod = namespace.token("default", &[AUDIENCE], None).await;
@@ -138,7 +138,7 @@ async fn foreign_tokens_are_refused_and_counted() {
     for (what, token, reason) in tokens {
         let before = policies.count(REFUSED, reason).await;
         let Err(status) = subscribe(&policies, token.as_deref(), "a", "a-0").await else {
-            panic!("a client was accepted whose token is {what}");
+            panic!("a client whose token is {what} was accepted");
         };
         let is_refused = [Code::Unauthenticated, Code::PermissionDenied].contains(&status.code());
         assert!(is_refused, "{what}: {status:?}");
@@ -189,7 +189,7 @@ async fn client_cannot_act_for_another_instance() {
     assert!(message.contains("a-1"), "a-1 is not named: {message}");
     assert!(!message.contains("a-0"), "a-0 is named: {message}");
 
-    // Nor can it acknowledge or count for a plan that it was never sent.
+    // Nor can it acknowledge a plan that it was never sent, or report counts for one.
     let never_sent = version_ahead_of(&plan);
     subscriber.acknowledge(&never_sent).await;
     wait_for_rejections(&policies, 1).await;

@@ -247,8 +247,8 @@ const TLS: &str = "{caSecretName: ca, certSecretName: client, serverName: db.exa
     "connection refused"
 )]
 #[tokio::test]
-async fn external_storage_is_connected_to(#[case] storage: &str, #[case] expected: &str) {
-    let Some(program) = program("external_storage_is_connected_to") else {
+async fn jaeger_connects_to_external_storage(#[case] storage: &str, #[case] expected: &str) {
+    let Some(program) = program("jaeger_connects_to_external_storage") else {
         return;
     };
     let storage: Value = serde_yaml::from_str(storage).unwrap();

@@ -287,7 +287,7 @@ async fn stopped_role_leaves_statuses_alone() {
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let before = policy.wait_for_condition("Converged").await;
     role.stop().await;
-    // An update stops the role like an uninstallation does. Clients keep their plans meanwhile, so
+    // An update stops the role as an uninstallation does. Clients keep their plans meanwhile, so
     // a status that reported otherwise would be wrong at every update.
     let after = policy.get().await.unwrap();
     let converged = condition(&after["status"], "Converged");

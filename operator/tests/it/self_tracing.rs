@@ -113,8 +113,8 @@ async fn reconcile_is_exported_with_its_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn publication_is_exported_at_the_end() {
-    let Some(server) = apiserver::shared("publication_is_exported_at_the_end").await else {
+async fn publication_is_exported_on_shutdown() {
+    let Some(server) = apiserver::shared("publication_is_exported_on_shutdown").await else {
         return;
     };
     let namespace = server.namespace("spoor-self-tracing").await;

@@ -1,9 +1,9 @@
 //! The cost of tracing for a request through the mesh: service-a and service-b on real connections,
-//! without wait and calculation, with tracing off, at 1 % and at 100 %.
+//! without a wait or a calculation, with tracing off, at 1 % and at 100 %.
 //!
-//! The three take turns, so that a slow moment of the machine affects all of them; the figures are
-//! the medians of the rounds. `cargo bench -p spoor-ab`; options: rounds, seconds per round,
-//! `--path` such as `/?wait=0ms&calc=100`.
+//! These three cases take turns, so that a slow moment of the machine affects all of them; the
+//! figures are the medians of the rounds. Run `cargo bench -p spoor-ab`. The arguments are the
+//! number of rounds, the seconds per round, and `--path`, such as `/?wait=0ms&calc=100`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -159,8 +159,8 @@ fn print(cases: &[Case]) {
 }
 
 impl Case {
-    fn median(&self, of: impl Fn(&Round) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.rounds.iter().map(of).collect();
+    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.rounds.iter().map(figure).collect();
         values.sort_unstable_by(f64::total_cmp);
         values[values.len() / 2]
     }

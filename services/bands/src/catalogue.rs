@@ -36,7 +36,7 @@ pub(crate) static BANDS: [Band; 4] = [
             Review {
                 id: Uuid::from_u128(0x7c1d_5e90_2b4f_4a63_8d17_60f2_9b3e_a501),
                 created: Timestamp::constant(1_719_847_200, 0),
-                body: "Every second song is dropped, and one still knows how the record goes.",
+                body: "Every other song is dropped, and you still know how the record goes.",
             },
             Review {
                 id: Uuid::from_u128(0x1e8a_4c27_93d5_4f0b_b6a2_5d70_c418_fe02),
@@ -75,7 +75,7 @@ pub(crate) static BANDS: [Band; 4] = [
             Review {
                 id: Uuid::from_u128(0x6834_a2cf_b9d0_41e7_95f6_74c8_e15b_3d06),
                 created: Timestamp::constant(1_733_140_800, 0),
-                body: "Heavy. Somebody at the door should have looked into their cases.",
+                body: "Heavy. Somebody at the door should have looked inside their cases.",
             },
         ],
     },

@@ -28,7 +28,7 @@ pub use store::{InvalidRedisUrl, RedisUrl};
 /// 2.4 kB.
 const MAX_BODY_BYTES: usize = 8 * 1024;
 /// The most tasks in the lists that are being built: 16 of the longest, or about 50 MB, since a task
-/// takes 3 kB as fields of Redis and in JSON.
+/// takes 3 kB as Redis fields and in JSON.
 const MAX_LISTED_TASKS: u16 = 16_000;
 
 /// The settings of tasks.

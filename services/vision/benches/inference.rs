@@ -1,7 +1,8 @@
 //! The cost of a model: loading, memory, and each picture; and the cost of preparing a picture.
 //!
-//! On one thread, one model after the other. `cargo bench -p spoor-vision --bench inference`;
-//! `-- --pictures 2000`, and `-- --model-file FILE` for one of your own.
+//! Runs on one thread, one model after the other: `cargo bench -p spoor-vision --bench inference`.
+//! `-- --pictures 2000` sets the number of pictures, and `-- --model-file FILE` measures another
+//! model.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{

@@ -30,8 +30,8 @@ pub struct Channels([f32; CHANNELS]);
 #[error("must be three values such as 0.485,0.456,0.406, not {0:?}")]
 pub struct InvalidChannels(String);
 
-/// A model's input: its size, and the normalisation of each channel, from which the mean is
-/// subtracted and which is divided by the standard deviation.
+/// A model's input: its size, and the mean and standard deviation with which each channel is
+/// normalised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Input {
     /// The size in pixels.
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_shows_few_of_many_values() {
+    fn an_error_shows_only_a_few_values() {
         let error = Channels::new(&[0.5; 1000]).unwrap_err().to_string();
         assert!(error.ends_with("not \"[0.5, 0.5, 0.5, 0.5]\""), "{error}");
     }

@@ -35,7 +35,7 @@ pub struct ModelArgs {
     /// ONNX file to use instead of the built-in model
     #[arg(long, env = "SPOOR_MODEL_FILE", value_name = "FILE")]
     pub model_file: Option<PathBuf>,
-    /// File with the labels of the classes, one on each line
+    /// File with the labels of the classes, one per line
     /// [default: the model's metadata `labels`, else `class 0`, `class 1` and so on]
     #[arg(long, env = "SPOOR_MODEL_LABELS_FILE", value_name = "FILE")]
     pub labels_file: Option<PathBuf>,

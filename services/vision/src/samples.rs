@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_seeds_draw_equal_pictures() {
+    fn same_seed_draws_the_same_picture() {
         assert_eq!(sample(7), sample(7));
         assert_ne!(sample(7), sample(8));
     }

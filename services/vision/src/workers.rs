@@ -27,7 +27,7 @@ pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
 #[error("the queue is full; try again in a moment")]
 pub(crate) struct QueueFull;
 
-/// The error if the working thread panicked.
+/// The error if the worker thread panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("the work was aborted")]
 pub(crate) struct JobLost(#[from] task::JoinError);
@@ -59,7 +59,7 @@ impl Workers {
         // `spawn_blocking` does not carry the current span to its thread.
         let span = Span::current();
         let work = move || {
-            // Held until the job ends, even if the request is cancelled before.
+            // Held until the job ends, even if the request is cancelled earlier.
             let _held = (slot, permit);
             span.in_scope(work)
         };

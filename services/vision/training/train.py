@@ -108,7 +108,7 @@ def report(args, model, given, truth):
     )
     for index in np.argsort(-counts)[:3]:
         true, taken = pairs[:, index]
-        print(f"{LABELS[true]} taken for {LABELS[taken]}: {counts[index]}")
+        print(f"{LABELS[true]} mistaken for {LABELS[taken]}: {counts[index]}")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ impl Program for GatewayArgs {
             lists: ListBudget::new(MAX_LISTED_AT_ONCE),
         };
         // A change, then the list, each within the deadline, and the extra time. If a request were cut
-        // off before its calls are, a wish that was added could be reported as failed.
+        // off before its calls ended, a wish that was added could be reported as failed.
         let longest = 2 * deadline + EXTRA_TIME;
         // Merged last, since the proxy has bounds and a security policy of its own.
         let router = gateway.router(longest, peer).merge(jaeger.router());

@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, mpsc};
 use counts::SearchCounters;
 use marketplace::{Marketplace, SearchLimits};
 use metrics::StateCollector;
-use service::{MAX_WATCHERS, Service};
+use service::{MAX_STREAMS, Service};
 use store::OfferStore;
 use watcher::Watcher;
 
@@ -61,7 +61,7 @@ pub struct OffersArgs {
             corner=http://127.0.0.1:9006"
     )]
     pub marketplaces: Peers,
-    /// Interval of the rounds of searches, each for up to 20 wishes, such as 30s
+    /// Interval between rounds of searches, each for up to 20 wishes, such as 30s
     #[arg(
         long,
         env = "SPOOR_OFFERS_EVERY",
@@ -108,7 +108,7 @@ impl Program for OffersArgs {
         let service = OffersServer::new(Service {
             store,
             tasks,
-            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: stop.clone(),
         });
         let service = service.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);

@@ -80,7 +80,7 @@ impl WaitArgs {
         converged.await.map(Some)
     }
 
-    /// The sequence of the version published now, with `--wait`.
+    /// The sequence of the current version. `None` without `--wait`.
     pub(super) async fn sequence(self, client: &LabClient) -> Result<Option<u64>, ClientError> {
         if !self.wait {
             return Ok(None);
@@ -90,8 +90,8 @@ impl WaitArgs {
     }
 }
 
-/// Prints a change as JSON, and the convergence after it in either format. The exit code is failure
-/// if the instances did not converge in time.
+/// Prints a change as JSON, and the convergence after it in either format. The exit code reports a
+/// failure if the instances did not converge in time.
 pub(super) fn print_result(
     output: Output,
     changed: impl Serialize,

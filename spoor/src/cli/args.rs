@@ -53,12 +53,12 @@ pub fn http_url(text: &str) -> Result<Url, String> {
 }
 
 impl LabArgs {
-    /// Returns whether the lab has another address than the default.
+    /// Returns whether the lab has an address other than the default.
     pub fn is_custom(&self) -> bool {
         Url::parse(DEFAULT_LAB).ok().as_ref() != Some(&self.lab)
     }
 
-    /// The option for commands that are displayed, which is empty for the default address.
+    /// The `--lab` option to add to suggested commands. Empty for the default address.
     pub fn option(&self) -> String {
         match self.is_custom() {
             true => format!(" --lab {}", self.lab),
@@ -81,7 +81,7 @@ mod tests {
     #[rstest::rstest]
     #[case(DEFAULT_LAB, "")]
     #[case("http://127.0.0.1:16601", " --lab http://127.0.0.1:16601/")]
-    fn displayed_commands_name_another_lab(#[case] url: &str, #[case] expected: &str) {
+    fn suggested_commands_name_a_custom_lab(#[case] url: &str, #[case] expected: &str) {
         let lab = http_url(url).unwrap();
         assert_eq!(LabArgs { lab }.option(), expected);
     }

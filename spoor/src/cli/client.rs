@@ -41,7 +41,7 @@ pub enum ClientError {
     Invalid(Vec<String>),
     /// The documents have this many bytes, which is more than a lab accepts.
     #[error(
-        "the request with all files would have {0} bytes, and the lab accepts at most {MAX_BODY_BYTES}; give fewer files at once"
+        "the request with all files would be {0} bytes, and the lab accepts at most {MAX_BODY_BYTES}; give fewer files at once"
     )]
     TooLarge(usize),
     /// The lab refused the request.
@@ -92,8 +92,9 @@ impl LabClient {
             .await
     }
 
-    /// Waits until these policies have converged, or without them until every instance has what is
-    /// published now, for at most `within`. `sequence` is the first version whose changes count.
+    /// Waits until these policies have converged, for at most `within`. If none are given, waits
+    /// until every instance has what is currently published. `sequence` is the first version whose
+    /// changes count.
     pub async fn converged(
         &self,
         applied: &[Change],
@@ -190,7 +191,7 @@ impl LabClient {
                 ClientError::Request(lab, format!("cannot decode the response: {error}").into())
             });
         }
-        // Any HTTP server may listen on the port, and a lab's services have problems as JSON, too.
+        // Any HTTP server may listen on the port, and a lab's services also return problem JSON.
         Err(match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) if !problem.errors.is_empty() => ClientError::Invalid(problem.errors),
             Ok(problem) if !any_server_may_send(status) || self.is_lab().await => {

@@ -49,7 +49,7 @@ impl DeleteArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let client = self.lab.client();
         let (mut changes, mut refused) = (vec![], false);
-        // Each deletion is published by itself, and the wait counts the instances of all.
+        // Each deletion is published separately, and the wait covers the instances affected by any.
         let before = self.wait.sequence(&client).await?;
         for (namespace, name) in self.keys()? {
             let change = match client.delete(&namespace, &name).await {

@@ -48,14 +48,14 @@ impl DescribeArgs {
             print_no_policies(&client, namespace).await?;
         }
         let now = Timestamp::now();
-        let described = policies.iter().map(|policy| described(policy, now));
+        let described = policies.iter().map(|policy| describe(policy, now));
         let described: Vec<String> = described.collect::<Result<_, _>>()?;
         out!("{}", described.join("\n"));
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn described(policy: &SamplingPolicy, now: Timestamp) -> Result<String, std::fmt::Error> {
+fn describe(policy: &SamplingPolicy, now: Timestamp) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let metadata = &policy.metadata;
     let created = metadata.creation_timestamp.as_deref().unwrap_or_default();
@@ -89,7 +89,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
             condition.message.clone(),
         ]);
     }
-    write!(text, "Conditions:\n{}", indented(&conditions))?;
+    write!(text, "Conditions:\n{}", indent(&conditions))?;
     let effective = status.effective.iter();
     let effective = effective.map(|it| (&it.service, &it.operation));
     let overridden = status.overridden.iter();
@@ -101,7 +101,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
             let [service, operation] = place(&places, (&entry.service, &entry.operation));
             effective.row([service, operation, entry.strategy.clone()]);
         }
-        write!(text, "Effective:\n{}", indented(&effective))?;
+        write!(text, "Effective:\n{}", indent(&effective))?;
     }
     if !status.overridden.is_empty() {
         let mut overridden = TextTable::new(&["SERVICE", "OPERATION", "BY"]);
@@ -109,7 +109,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
             let [service, operation] = place(&places, (&entry.service, &entry.operation));
             overridden.row([service, operation, entry.by.clone()]);
         }
-        write!(text, "Overridden:\n{}", indented(&overridden))?;
+        write!(text, "Overridden:\n{}", indent(&overridden))?;
     }
     if let Some(clients) = &status.clients {
         write_clients(text, clients)?;
@@ -121,14 +121,14 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
     tail.map_or(Ok(()), |tail| write_tail(text, tail))
 }
 
-/// The names of a service and an operation, of which `None` means all, or all others.
+/// The names of a service and an operation. `None` stands for all, or for all others.
 type Place<'a> = (&'a Option<String>, &'a Option<String>);
 
 /// The cells of a place. Without a name, it covers all services or operations, or all others if
 /// other places of the policy have a name.
 fn place(places: &[Place<'_>], (service, operation): Place<'_>) -> [String; 2] {
     let names_service = places.iter().any(|(service, _)| service.is_some());
-    let mut of_service = places.iter().filter(|(of, _)| *of == service);
+    let mut of_service = places.iter().filter(|(other, _)| *other == service);
     let names_operation = of_service.any(|(_, operation)| operation.is_some());
     let cell = |name: &Option<String>, is_beside_others: bool| match name {
         None if !is_beside_others => "(all)".to_owned(),
@@ -193,7 +193,7 @@ fn write_tail(text: &mut String, tail: &ObservedTail) -> std::fmt::Result {
         for RuleKept { name, kept } in by_rule {
             rules.row([name.clone(), kept.to_string()]);
         }
-        write!(text, "{}", indented(&rules))?;
+        write!(text, "{}", indent(&rules))?;
     }
     let ObservedOtherwise {
         rate,
@@ -210,7 +210,7 @@ fn write_tail(text: &mut String, tail: &ObservedTail) -> std::fmt::Result {
     }
 }
 
-fn indented(table: &TextTable) -> String {
+fn indent(table: &TextTable) -> String {
     let table = table.to_string();
     table.lines().map(|line| format!("  {line}\n")).collect()
 }

@@ -61,14 +61,14 @@ fn table(differences: &[Difference]) -> TextTable {
             or_all_others(difference.service.as_ref()),
             or_all_others(difference.operation.as_ref()),
             difference.part.clone(),
-            shown(difference.before.as_ref()),
-            shown(difference.after.as_ref()),
+            cell(difference.before.as_ref()),
+            cell(difference.after.as_ref()),
         ]);
     }
     table
 }
 
-fn shown(setting: Option<&PlaceSetting>) -> String {
+fn cell(setting: Option<&PlaceSetting>) -> String {
     setting.map_or_else(
         || "(no policy)".to_owned(),
         |PlaceSetting { policy, setting }| format!("{setting} ({policy})"),

@@ -1,4 +1,4 @@
-//! Reading of the files given to a subcommand.
+//! Reads the files given to a subcommand.
 
 use std::{
     fs, io,
@@ -24,11 +24,11 @@ pub enum ReadFilesError {
     NoPolicies(String),
 }
 
-/// Reads files, folders (their files in the order of their names), and `-` for standard input, of
-/// which at least one has a policy or is invalid.
+/// Reads files, folders (their files in the order of their names), and `-` for standard input.
 ///
 /// # Errors
-/// [`ReadFilesError`] names the file.
+/// [`ReadFilesError`] names the file or folder that cannot be read, the folder without policy
+/// files, or all of them if the files are valid and none has a policy.
 pub fn read_all(filenames: &[PathBuf]) -> Result<Documents, ReadFilesError> {
     let documents = read_documents(filenames)?;
     // An invalid document is refused later, with all its errors.
@@ -43,7 +43,7 @@ pub fn read_all(filenames: &[PathBuf]) -> Result<Documents, ReadFilesError> {
 /// Reads files as [`read_all`] does, whether or not any has a policy.
 ///
 /// # Errors
-/// [`ReadFilesError`] names the file.
+/// [`ReadFilesError`] names the file or folder.
 pub fn read_documents(filenames: &[PathBuf]) -> Result<Vec<Document>, ReadFilesError> {
     let mut documents = vec![];
     for filename in filenames {

@@ -14,7 +14,7 @@ use super::{client::ClientError, documents::ReadFilesError, out::errln, remedy::
 #[error("{}", .0.join("\n"))]
 pub struct Invalid(pub Vec<String>);
 
-/// An option that does not fit the others. Its exit code is 2, too.
+/// An invalid or missing option, or a conflict between options. Its exit code is also 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidOption(pub String);

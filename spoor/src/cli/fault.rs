@@ -59,7 +59,7 @@ impl FaultArgs {
                 }
                 faults
             }
-            // Without options this could mean to list or to clear, so neither is done.
+            // Without options this could mean listing or clearing, so neither is done.
             (false, Some(_)) => {
                 let missing = "no fault given; add --delay 300ms, --errors 20% or --clear";
                 return Err(InvalidOption(missing.to_owned()).into());
@@ -83,7 +83,7 @@ impl FaultArgs {
     }
 }
 
-/// Warns if the service has sent server spans, and none of this name.
+/// Warns if the service has sent server spans, but none with this name.
 async fn warn_if_unknown(service: &str, operation: &str, client: &LabClient) -> anyhow::Result<()> {
     let status = client.status().await?;
     // A lab always has this address.

@@ -38,14 +38,14 @@ pub(super) struct LabSettingsArgs {
         value_parser = one_of(&Service::ALL, Service::description)
     )]
     services: Vec<Service>,
-    /// Sampler of the services where no policy applies [default: as OTEL_TRACES_SAMPLER and
-    /// OTEL_TRACES_SAMPLER_ARG say; parentbased_always_on without them]
+    /// Sampler of the services where no policy applies [default: from OTEL_TRACES_SAMPLER and
+    /// OTEL_TRACES_SAMPLER_ARG, or parentbased_always_on]
     #[arg(long, value_parser = ServiceSampler::NAMES)]
     sampler: Option<String>,
     /// Ratio for traceidratio and parentbased_traceidratio, from 0 to 1
     #[arg(long, value_name = "RATIO", value_parser = ratio, requires = "sampler")]
     sampler_arg: Option<f64>,
-    /// Redis in which the service tasks keeps its list, such as
+    /// Redis in which the tasks service keeps its list, such as
     /// redis://:PASSWORD@127.0.0.1:6379/0 [default: in memory]
     #[arg(
         long,

@@ -44,7 +44,7 @@ pub(crate) fn try_write(text: fmt::Arguments<'_>) {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "output ends wherever the reader has closed the pipe, and the caller cannot go on"
+    reason = "the reader may close the pipe before any write, and the caller cannot continue"
 )]
 pub(crate) fn write(text: fmt::Arguments<'_>) {
     let mut stdout = io::stdout().lock();

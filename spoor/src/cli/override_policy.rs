@@ -32,7 +32,7 @@ pub struct OverrideArgs {
     probability: Probability,
     /// The time until the override expires, such as 15m
     #[arg(long = "for", value_name = "DURATION", value_parser = positive_duration, allow_hyphen_values = true)]
-    lasting: Duration,
+    lifetime: Duration,
     /// Affect only traces that start with this operation; can be repeated
     #[arg(long)]
     operation: Vec<OperationName>,
@@ -67,7 +67,7 @@ impl OverrideArgs {
     }
 
     async fn apply(&self, policy: &SamplingPolicy) -> anyhow::Result<ExitCode> {
-        // Sent as a document like a file, so that an override is validated and reported as any
+        // Sent as a document like a file, so that an override is validated and reported like any
         // other policy.
         let document = Document {
             source: "override".into(),
@@ -100,7 +100,7 @@ impl OverrideArgs {
     }
 
     fn policy(&self, now: Timestamp) -> Result<SamplingPolicy, InvalidOption> {
-        let until = now.checked_add(self.lasting).map_err(|_| {
+        let until = now.checked_add(self.lifetime).map_err(|_| {
             InvalidOption("--for: must end before the year 10000, such as 15m".to_owned())
         })?;
         let metadata = Metadata {
@@ -138,7 +138,7 @@ impl OverrideArgs {
     }
 }
 
-/// Warns if policies for single operations of the service still decide there.
+/// Warns about operations of the service for which other policies still decide.
 async fn warn_if_overridden(
     client: &LabClient,
     policy: &SamplingPolicy,

@@ -20,8 +20,8 @@ pub const COLUMNS: [Column; 7] = [
     ("STRATEGY", strategy),
     ("ACCEPTED", accepted),
     ("CONVERGED", |it| condition(it, Condition::CONVERGED)),
-    ("CLIENTS", |it| summary(it, |of| of.clients.as_ref())),
-    ("OBSERVED", |it| summary(it, |of| of.observed.as_ref())),
+    ("CLIENTS", |it| summary(it, |it| it.clients.as_ref())),
+    ("OBSERVED", |it| summary(it, |it| it.observed.as_ref())),
     ("AGE", |policy| {
         let created = policy.metadata.creation_timestamp.as_deref();
         let created = created.and_then(|created| created.parse().ok());
@@ -29,9 +29,9 @@ pub const COLUMNS: [Column; 7] = [
     }),
 ];
 
-/// The further columns of the wide table.
+/// The additional columns of the wide table.
 pub const WIDE_COLUMNS: [Column; 5] = [
-    ("TAIL", |it| summary(it, |of| of.tail.as_ref())),
+    ("TAIL", |it| summary(it, |it| it.tail.as_ref())),
     ("PRIORITY", |policy| policy.spec.priority.to_string()),
     ("TARGETS", targets),
     ("EXPIRES", |policy| {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     /// The columns of kubectl in capitals, each with the path of its value.
-    fn of_kubectl() -> BTreeMap<String, String> {
+    fn kubectl_columns() -> BTreeMap<String, String> {
         let definition = crd::sampling_policy();
         let columns = &definition["spec"]["versions"][0]["additionalPrinterColumns"];
         let column = |column: &Value| {
@@ -126,12 +126,12 @@ mod tests {
 
     #[test]
     fn kubectl_has_the_same_columns() {
-        let of_kubectl = of_kubectl();
+        let of_kubectl = kubectl_columns();
         let of_kubectl: BTreeSet<&str> = of_kubectl.keys().map(String::as_str).collect();
         let columns = COLUMNS.into_iter().chain(WIDE_COLUMNS);
         let ours: BTreeSet<&str> = columns.map(|(heading, _)| heading).collect();
-        // kubectl adds the name itself. Its columns are paths, so it has none that is computed
-        // or that depends on another one.
+        // kubectl adds the name itself. Its columns are paths, so none of them can be computed or
+        // depend on another one.
         let only_here = BTreeSet::from(["NAME", "REASON", "TARGETS"]);
         let only_there = BTreeSet::from(["MESSAGE", "PROGRAMMED"]);
         assert_eq!(&ours - &of_kubectl, only_here);
@@ -159,7 +159,7 @@ mod tests {
         });
         let policy: SamplingPolicy = serde_json::from_value(written).unwrap();
         let stored = serde_json::to_value(&policy).unwrap();
-        let (of_kubectl, mut compared) = (of_kubectl(), BTreeMap::new());
+        let (of_kubectl, mut compared) = (kubectl_columns(), BTreeMap::new());
         for (heading, cell) in COLUMNS.into_iter().chain(WIDE_COLUMNS) {
             let Some(path) = of_kubectl.get(heading) else {
                 continue;

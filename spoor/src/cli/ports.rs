@@ -80,7 +80,7 @@ mod tests {
     #[case(&["--any-ports"], 0, 0)]
     #[case(&["--any-ports", "--port-admin", "7000"], 7000, 0)]
     #[case(&["--port-admin", "7000"], 7000, 8080)]
-    fn any_ports_leaves_set_ports(
+    fn any_ports_keeps_ports_that_are_set(
         #[case] arguments: &[&str],
         #[case] admin: u16,
         #[case] service_a: u16,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use console::{Alignment, measure_text_width, pad_str};
 
-/// The columns between two cells.
+/// The width of the gap after each cell, in terminal columns.
 const GAP: usize = 3;
 
 /// Rows below headings, with each column as wide as its widest cell.
@@ -62,12 +62,12 @@ impl fmt::Display for TextTable {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
-            // Padded by columns and not by characters, since East Asian ones and emoji take two.
+            // Padded to a width in columns, since East Asian characters and emoji take two columns.
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line += &pad_str(cell, width + GAP, Alignment::Left, None);
             }
-            // Trailing spaces would wrap in a narrow terminal and differ in diffs of saved output.
+            // Trailing spaces would wrap in a narrow terminal and show up in diffs of saved output.
             writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())

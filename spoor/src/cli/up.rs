@@ -95,7 +95,7 @@ impl UpArgs {
                 // A Redis URL, or `in-process`.
                 "tasks_store": tasks_store,
             })),
-            // Not `outln!`, which ends the process if the reader has gone: `spoor up | head` still
+            // Not `outln!`, which ends the process if the reader is gone: `spoor up | head` still
             // runs the lab.
             Output::Table => {
                 // Those of an earlier run, and those of the watched folder.
@@ -191,12 +191,12 @@ fn summary(
     let lines: String = lines.collect();
     let store = match tasks_store {
         _ if !urls.contains_key("tasks") => String::new(),
-        "in-process" => "The service tasks keeps its list in memory; \
+        "in-process" => "The tasks service keeps its list in memory; \
                          `spoor up --redis-url URL` keeps it in Redis.\n"
             .to_owned(),
         // Readiness does not include Redis, so this must not imply that it was checked.
         redis => format!(
-            "The service tasks keeps its list in {redis}, and responds with 503 while that cannot \
+            "The tasks service keeps its list in {redis}, and responds with 503 while that cannot \
              be reached.\n"
         ),
     };

@@ -43,7 +43,7 @@ impl GenerateArgs {
     /// Plans the trace with this number.
     pub(super) fn trace(&self, number: u64, random: &mut impl Rng) -> Trace {
         let has_error = random.random_bool(self.errors.as_f64());
-        let fails = has_error.then(|| random.random_range(0..self.spans));
+        let failing = has_error.then(|| random.random_range(0..self.spans));
         // Not 0, which W3C Trace Context reserves for an invalid ID.
         let trace = TraceId::from(random.random_range(1..=u128::MAX));
         let root = SpanId::from(random.random_range(1..=u64::MAX));
@@ -54,7 +54,7 @@ impl GenerateArgs {
             id,
             trace,
             parent,
-            has_error: fails == Some(index),
+            has_error: failing == Some(index),
         };
         let children = (1..self.spans).map(|index| {
             let id = SpanId::from(random.random_range(1..=u64::MAX));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-/// The result of a generation.
+/// The result of `spoor generate`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct GenerationSummary {
@@ -21,13 +21,13 @@ pub(super) struct GenerationSummary {
     /// The duration from the start until the last trace has ended.
     pub(super) seconds: f64,
     /// The traces by the service at which they start.
-    pub(super) services: BTreeMap<String, Started>,
+    pub(super) services: BTreeMap<String, TraceCounts>,
 }
 
 /// The traces that start at one service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Started {
+pub(super) struct TraceCounts {
     pub(super) traces: u64,
     pub(super) errors: u64,
 }

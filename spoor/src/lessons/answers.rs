@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use spoor_policy::statistics::Interval;
 
-/// The largest number accepted, such as the requests of a load.
+/// The largest number accepted, such as a number of requests.
 const MAX_NUMBER: u64 = 1_000_000_000;
 
 /// The answers that a lesson asks for.
@@ -163,8 +163,8 @@ impl Answers {
     /// the lesson.
     ///
     /// # Errors
-    /// Messages about invalid and contradictory answers. The check would ignore them, so that they
-    /// would seem right.
+    /// Messages about invalid and contradictory answers. Otherwise the check would ignore them, and
+    /// they would seem to be correct.
     pub fn new(
         lesson: impl fmt::Display,
         format: AnswerFormat,
@@ -195,7 +195,7 @@ impl Answers {
         Some(answer)
     }
 
-    /// The options that are still to be given.
+    /// The options that are still missing.
     pub fn missing_options(&self) -> String {
         self.format.options(|key| self.named(key).is_some())
     }

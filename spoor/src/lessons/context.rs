@@ -92,7 +92,7 @@ impl Context {
         }
     }
 
-    /// Reports those of the services that the lab does not run.
+    /// Reports the needed services that the lab does not run.
     pub async fn report_services(&self, report: &mut Report, needed: &[&str]) {
         // Most checks need traces only, so they must work without a lab.
         if let (Policies::Lab(lab), false) = (&self.policies, needed.is_empty())

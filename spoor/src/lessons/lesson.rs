@@ -124,7 +124,7 @@ impl Lesson {
         }
     }
 
-    /// The services of which the exercise needs every trace.
+    /// The services whose traces must all be kept for the exercise.
     pub fn traced_services(self) -> &'static [&'static str] {
         match self {
             Self::FirstTrace => &["by-hand"],

@@ -19,7 +19,7 @@ pub enum Policies {
     /// The lab, which is queried each time.
     Lab(LabClient),
     /// The content of a file.
-    Read(Vec<SamplingPolicy>),
+    Loaded(Vec<SamplingPolicy>),
 }
 
 impl Policies {
@@ -38,7 +38,7 @@ impl Policies {
         if text.trim().is_empty() {
             return Err(invalid(format!("{name} is empty")));
         }
-        parse(&text).map(Self::Read).map_err(|error| {
+        parse(&text).map(Self::Loaded).map_err(|error| {
             let expected = "the output of `kubectl get samplingpolicy -o json`";
             invalid(format!("{name} is not {expected}: {error}"))
         })
@@ -47,7 +47,7 @@ impl Policies {
     /// The policies of the lab's default namespace, or all that were read.
     pub async fn all(&self) -> anyhow::Result<Vec<SamplingPolicy>> {
         match self {
-            Self::Read(policies) => Ok(policies.clone()),
+            Self::Loaded(policies) => Ok(policies.clone()),
             // The lab's own services are in this namespace, and so are a lesson's policies.
             Self::Lab(client) => Ok(client.policies("default").await?),
         }

@@ -4,7 +4,7 @@ use console::{Style, measure_text_width};
 
 /// The maximum line width. Longer lines are hard to read.
 const MAX_COLUMNS: usize = 100;
-/// The most columns by which further lines of a list item are indented.
+/// The largest indent of a list item's continuation lines, in columns.
 const MAX_INDENT: usize = 4;
 
 /// Renders the text with colours and wraps its paragraphs. Code blocks are not wrapped, so that
@@ -28,7 +28,7 @@ pub fn for_terminal(markdown: &str, columns: usize) -> String {
     shown
 }
 
-/// The indent of a list item's further lines.
+/// The indent of a list item's continuation lines.
 fn hanging_indent(line: &str) -> usize {
     let text = line.trim_start();
     let indent = line.len() - text.len();
@@ -43,14 +43,14 @@ fn hanging_indent(line: &str) -> usize {
 
 /// Colours `code` and **strong** words.
 fn coloured(line: &str) -> String {
-    // Code first, since asterisks in it are its own.
-    alternate(line, "`", &Style::new().cyan(), |text| {
-        alternate(text, "**", &Style::new().bold(), str::to_owned)
+    // Code first, since asterisks in it are literal.
+    style_between(line, "`", &Style::new().cyan(), |text| {
+        style_between(text, "**", &Style::new().bold(), str::to_owned)
     })
 }
 
 /// Styles the text between each pair of marks, and formats the other parts with `rest`.
-fn alternate(line: &str, mark: &str, style: &Style, rest: impl Fn(&str) -> String) -> String {
+fn style_between(line: &str, mark: &str, style: &Style, rest: impl Fn(&str) -> String) -> String {
     let part = |(index, part): (usize, &str)| {
         if index % 2 == 0 {
             return rest(part);

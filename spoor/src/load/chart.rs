@@ -81,9 +81,9 @@ fn columns(timeline: &Points, max: usize) -> Vec<Column> {
     points
         .chunks(points_per_column)
         .map(|points| {
-            let sum = |of: fn(&Point) -> u64| points.iter().map(of).sum::<u64>();
+            let sum = |get: fn(&Point) -> u64| points.iter().map(get).sum::<u64>();
             let highest =
-                |of: fn(&Point) -> Option<f64>| points.iter().filter_map(of).fold(0.0, f64::max);
+                |get: fn(&Point) -> Option<f64>| points.iter().filter_map(get).fold(0.0, f64::max);
             let seconds = points.len() as f64 * timeline.interval_seconds;
             Column {
                 p50: highest(|point| point.p50),

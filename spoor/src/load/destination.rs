@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_edge_is_one_of_the_lab() {
+    fn every_edge_is_a_service_of_the_lab() {
         let of_lab = Service::ALL.into_iter().filter(|it| it.is_edge());
         let of_lab: Vec<&str> = of_lab.map(Service::name).collect();
         assert_eq!(Edge::ALL.map(|edge| edge.to_string()).to_vec(), of_lab);

@@ -7,7 +7,7 @@ use spoor_load::{LoadSummary, PERCENTILES, Punctuality, ResultRow};
 use super::chart;
 use crate::cli::TextTable;
 
-/// A summary as people read it.
+/// A summary, displayed as text.
 pub(super) struct TextSummary<'a>(pub(super) &'a LoadSummary);
 
 impl fmt::Display for TextSummary<'_> {
@@ -33,8 +33,8 @@ impl fmt::Display for TextSummary<'_> {
         )?;
         write!(f, "{}", table(summary))?;
         if let Some(slowest) = &summary.all.slowest {
-            let (took, id) = (figure(slowest.milliseconds), &slowest.trace_id);
-            writeln!(f, "\nSlowest traced request: {took} ms, spoor trace {id}")?;
+            let (ms, id) = (figure(slowest.milliseconds), &slowest.trace_id);
+            writeln!(f, "\nSlowest traced request: {ms} ms (`spoor trace {id}`)")?;
         }
         let width = chart::terminal_width();
         f.write_str(&chart::draw(&summary.timeline, summary.seconds, width))

@@ -21,7 +21,7 @@ use crate::cli::{MAX_RESPONSE_BYTES, exchange, http_client};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The most traces that one search requests, the limit of Jaeger's page. The lab allows more.
+/// The most traces that one search requests, the limit of Jaeger's UI. The lab allows more.
 pub(crate) const MAX_TRACES: u16 = 1500;
 
 /// A client of a query API.
@@ -204,7 +204,7 @@ impl TraceClient {
             parameters.push(("query.attributes", serde_json::json!(tags).to_string()));
         }
         match self.get_spans("/api/v3/traces", &parameters).await {
-            Ok(batches) => Ok(list::separate(batches)),
+            Ok(batches) => Ok(list::group_by_trace(batches)),
             // Jaeger responds with 404 to a search that finds nothing.
             Err(QueryError::Refused { status: 404, .. }) => Ok(vec![]),
             Err(error) => Err(error),
@@ -236,9 +236,10 @@ impl TraceClient {
             }
             // A trace of several services is found once for each.
             all.extend(found.into_iter().filter(|it| ids.insert(it.id.clone())));
-            // Jaeger returns no particular order. The lab's order stays where the starts are equal:
-            // it begins with the trace that arrived last. The list is cut after each service, since
-            // the traces of all services together could take a gigabyte.
+            // Jaeger returns traces in no particular order. Traces with equal starts stay in the
+            // order of the response, which in the lab begins with the trace that arrived last. The
+            // list is cut after each service, since the traces of all services together could take
+            // a gigabyte.
             all.sort_by_key(|trace| Reverse(trace.tree.start()));
             all.truncate(usize::from(query.limit));
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use spoor_api::{SamplingPolicy, status::EffectivePlace};
 use spoor_policy::Part;
 
-/// The policies with the strategies of one of their parts that are effective for the service.
-/// Those that name it take precedence over those for all services.
+/// The policies of which this part is effective for the service, each with its strategy there.
+/// Policies that name the service take precedence over those for all services.
 pub(crate) fn effective_at<'a>(
     policies: &'a [SamplingPolicy],
     service: &str,
@@ -17,9 +17,9 @@ pub(crate) fn effective_at<'a>(
         effective.map(move |entry| (policy, entry))
     });
     let is_effective = |entry: &EffectivePlace| {
-        let of = entry.service.as_deref();
+        let target = entry.service.as_deref();
         let is_tail = entry.strategy.starts_with("tail");
-        is_tail == (part == Part::Tail) && of.is_none_or(|named| named == service)
+        is_tail == (part == Part::Tail) && target.is_none_or(|named| named == service)
     };
     let (mut named, others): (Vec<_>, Vec<_>) = entries
         .filter(|(_, entry)| is_effective(entry))
@@ -31,8 +31,8 @@ pub(crate) fn effective_at<'a>(
     named
 }
 
-/// Names the policies, if any, of which these parts may be the reason why traces of the service are
-/// missing, with the remedy.
+/// A message that names the policies whose heads or tails (`parts`) may be the reason why traces of
+/// the service are missing, and says what to do. `None` if there are no such policies.
 pub(crate) fn dropping_policies(
     policies: &[SamplingPolicy],
     service: &str,

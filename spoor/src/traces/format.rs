@@ -13,7 +13,7 @@ pub(crate) fn short_duration(duration: Duration) -> String {
         format!("{:.0} s", ms / 1e3)
     } else if ms >= 10_000.0 {
         format!("{:.1} s", ms / 1e3)
-    // From 999.5 ms on, rounding would show 1000 ms.
+    // At 999.5 ms and above, rounding would show 1000 ms.
     } else if ms >= 999.5 {
         format!("{:.2} s", ms / 1e3)
     } else if ms >= 100.0 {

@@ -21,8 +21,7 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
             "service": row.member.service(),
             "operation": row.member.span.name,
             "depth": row.depth,
-            // Relative to the trace, as in the picture: absolute nanoseconds do not fit into a JSON
-            // number.
+            // From the start of the trace: absolute nanoseconds do not fit into a JSON number.
             "startMilliseconds": milliseconds(offset(tree, row.member.start())),
             "durationMilliseconds": milliseconds(row.member.duration()),
             "selfMilliseconds": milliseconds(row.self_time),

@@ -40,7 +40,7 @@ impl FoundTrace {
 
 /// Groups the spans of a response by trace, in the order of the response. The API returns the spans
 /// of all traces together.
-pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<FoundTrace> {
+pub(super) fn group_by_trace(mut batches: Vec<ResourceSpans>) -> Vec<FoundTrace> {
     // Otherwise the tree would draw a child before its parent if two clocks disagree.
     correct_clock_skew(&mut batches);
     let mut by_id: BTreeMap<String, (usize, Vec<Member>)> = BTreeMap::new();
@@ -82,7 +82,7 @@ pub(super) fn table(found: &[FoundTrace], now: Timestamp, canvas: Canvas) -> Str
             services(tree).join(", "),
         ]);
     }
-    if canvas.cuts {
+    if canvas.truncates {
         table.fit(canvas.columns, &["AGE", "SPANS", "ERRORS"]);
     }
     table.to_string()
@@ -122,13 +122,13 @@ mod tests {
     use crate::traces::spans::span;
 
     #[test]
-    fn separated_traces_keep_their_order() {
+    fn grouped_traces_keep_their_order() {
         let of_trace = |id: u8| {
             let mut batch = span("shop", "GET /", 1, 0, 0, 5);
             batch.scope_spans[0].spans[0].trace_id = vec![id; 16];
             batch
         };
-        let found = separate(vec![of_trace(9), of_trace(1), of_trace(9)]);
+        let found = group_by_trace(vec![of_trace(9), of_trace(1), of_trace(9)]);
         let ids: Vec<&str> = found.iter().map(|found| found.id.as_str()).collect();
         assert_eq!(ids, ["09".repeat(16), "01".repeat(16)]);
     }

@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str};
-use spoor_traces::tree::{Bottleneck, Row, Segment, Tree};
+use spoor_traces::tree::{Bottleneck, CriticalSegment, Row, Tree};
 
 use crate::cli::pluralize;
 
@@ -25,12 +25,13 @@ const OTHER_WIDTH: usize = 28;
 /// The properties of the terminal.
 #[derive(Clone, Copy, Debug)]
 pub struct Canvas {
-    /// The columns of a line.
+    /// The width of a line, in columns.
     pub columns: usize,
     /// True if colours are shown.
     pub colour: bool,
-    /// True if longer lines are cut, which a terminal would wrap. Files and pipes get full lines.
-    pub cuts: bool,
+    /// True if longer lines, which a terminal would wrap, are truncated. Files and pipes get full
+    /// lines.
+    pub truncates: bool,
 }
 
 impl Canvas {
@@ -45,17 +46,17 @@ impl Canvas {
         Self {
             columns,
             colour: console::colors_enabled() && term.is_term(),
-            cuts: term.is_term(),
+            truncates: term.is_term(),
         }
     }
 
-    /// Cuts each line to the width.
-    pub fn cut(self, text: &str) -> String {
-        if !self.cuts {
+    /// Truncates each line to the width.
+    pub fn truncate(self, text: &str) -> String {
+        if !self.truncates {
             return text.to_owned();
         }
-        let cut = |line| truncate_str(line, self.columns, "…").into_owned();
-        text.split('\n').map(cut).collect::<Vec<_>>().join("\n")
+        let short = |line| truncate_str(line, self.columns, "…").into_owned();
+        text.split('\n').map(short).collect::<Vec<_>>().join("\n")
     }
 
     fn paint(self, style: Style, text: &str) -> String {
@@ -81,7 +82,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
         for note in notes::of(tree, row) {
             let indent = columns.service + 4 + branch(row).chars().count();
-            let line = canvas.cut(&format!("{:indent$}{note}", ""));
+            let line = canvas.truncate(&format!("{:indent$}{note}", ""));
             let _ = writeln!(out, "{}", canvas.paint(Style::new().dim(), &line));
         }
     }
@@ -107,7 +108,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
                  path."
             );
         }
-        // Not cut, since the figures are at its end.
+        // Not truncated, since the figures are at its end.
         let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
     }
     out
@@ -175,7 +176,7 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
     let room = columns.name.saturating_sub(measure_text_width(&branch));
     let name = format!("{branch}{}", shortened(&row.member.span.name, room));
     let name = fit(&name, columns.name);
-    let (of_name, of_bar, mark) = match (row.member.is_error(), slowest) {
+    let (name_style, bar_style, mark) = match (row.member.is_error(), slowest) {
         (true, _) => (Style::new().red(), Style::new().red(), "  ✗ error"),
         (false, true) => (Style::new().yellow(), Style::new().yellow(), "  ◀ slowest"),
         (false, false) => (Style::new(), Style::new().cyan(), ""),
@@ -183,10 +184,10 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
     format!(
         "  {}  {}  {} {:>9}{}",
         canvas.paint(Style::new().dim(), &service),
-        canvas.paint(of_name.clone(), &name),
-        canvas.paint(of_bar, &bar(tree, row, columns.bar)),
+        canvas.paint(name_style.clone(), &name),
+        canvas.paint(bar_style, &bar(tree, row, columns.bar)),
         short_duration(row.member.duration()),
-        canvas.paint(of_name, mark),
+        canvas.paint(name_style, mark),
     )
 }
 
@@ -203,7 +204,7 @@ fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
     let at = |time: u64| cell(offset(tree, time), tree.duration(), cells);
     let (from, to) = (at(row.member.start()), at(row.member.end()));
     let critical = |at_cell: usize| {
-        row.critical.iter().any(|Segment { start, end }| {
+        row.critical.iter().any(|CriticalSegment { start, end }| {
             (at(*start)..=at(*end).saturating_sub(1).max(at(*start))).contains(&at_cell)
         })
     };

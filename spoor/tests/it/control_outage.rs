@@ -20,14 +20,14 @@ use tonic::transport::{Server, server::TcpIncoming};
 use crate::lab::{DEADLINE, command, eventually, policy, request};
 
 /// A control plane in this process, so that it can stop while the services keep running.
-struct Plane {
+struct ControlPlane {
     control: Control,
     address: SocketAddr,
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
 
-impl Plane {
+impl ControlPlane {
     async fn start(address: SocketAddr, probability: &str) -> Self {
         let stop = CancellationToken::new();
         let control = Control::new(ControlSettings {
@@ -90,7 +90,7 @@ fn run(service: &str, listen: SocketAddr, plane: SocketAddr, more: &[(&str, Stri
 #[tokio::test]
 async fn control_outage_changes_no_rate() {
     let [plane, a, b] = spoor_testing::ports::free();
-    let plane = Plane::start(plane, "0%").await;
+    let plane = ControlPlane::start(plane, "0%").await;
     let _service_b = run("service-b", b, plane.address, &[]);
     let to_b = [("SPOOR_SERVICE_B_URL", format!("http://{b}"))];
     let _service_a = run("service-a", a, plane.address, &to_b);
@@ -108,7 +108,7 @@ async fn control_outage_changes_no_rate() {
     let address = plane.stop_and_wait().await;
     load.wait_for_responses(300).await;
     assert_eq!(load.sampled(), 0, "the rate stays during the outage");
-    let plane = Plane::start(address, "0%").await;
+    let plane = ControlPlane::start(address, "0%").await;
     let back = async || {
         plane
             .control
@@ -123,7 +123,7 @@ async fn control_outage_changes_no_rate() {
 
     let address = plane.stop_and_wait().await;
     load.wait_for_responses(100).await;
-    let _plane = Plane::start(address, "100%").await;
+    let _plane = ControlPlane::start(address, "100%").await;
     let sampled = async || load.sampled();
     eventually("the changed policy arrives", sampled, |sampled| {
         *sampled > 0

@@ -15,7 +15,7 @@ async fn delete_continues_after_missing_policy() {
 }
 
 #[tokio::test]
-async fn delete_counts_the_instances_of_all() {
+async fn delete_counts_instances_of_each_policy() {
     let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
     for service in ["service-a", "service-b"] {
         let policy =

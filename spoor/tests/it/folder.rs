@@ -71,7 +71,7 @@ async fn folder_policies_cannot_be_deleted() {
     std::fs::write(policies.join("a.yaml"), policy("owned", "0%")).unwrap();
     let lab = Lab::start_in(folder, &["--policies", "{folder}/policies"]).await;
     let applied = lab
-        .spoor_given(&policy("owned", "100%"), &["apply", "-f", "-"])
+        .spoor_with_input(&policy("owned", "100%"), &["apply", "-f", "-"])
         .await;
     assert_eq!(applied.code, Some(2), "{applied:?}");
     assert!(

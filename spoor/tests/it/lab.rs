@@ -47,7 +47,7 @@ impl Lab {
         Self::start_in(tempfile::tempdir().unwrap(), options).await
     }
 
-    /// Replaces `{folder}` in an option by the lab's folder.
+    /// Replaces `{folder}` in an option with the lab's folder.
     pub async fn start_in(folder: TempDir, options: &[&str]) -> Self {
         Self::start_logging_to(Stdio::inherit(), folder, options).await
     }
@@ -82,7 +82,7 @@ impl Lab {
     async fn start_program(mut program: Command, folder: TempDir, options: &[&str]) -> Self {
         let path = folder.path().to_str().unwrap();
         let mut process = program
-            // Without optimization the default takes most of a CPU at a few requests per second.
+            // In a debug build the default takes most of a CPU at a few requests per second.
             .env("SPOOR_B_CALC", "250")
             .args(["up", "--output", "json", "--data"])
             .arg(folder.path().join("data"))
@@ -148,11 +148,11 @@ impl Lab {
 
     /// Runs a subcommand for this lab.
     pub async fn spoor(&self, arguments: &[&str]) -> Ended {
-        self.spoor_given("", arguments).await
+        self.spoor_with_input("", arguments).await
     }
 
-    /// The same, with standard input.
-    pub async fn spoor_given(&self, input: &str, arguments: &[&str]) -> Ended {
+    /// Runs a subcommand for this lab with this standard input.
+    pub async fn spoor_with_input(&self, input: &str, arguments: &[&str]) -> Ended {
         run(
             command()
                 .env("SPOOR_LAB", self.url("admin"))
@@ -167,9 +167,9 @@ impl Lab {
         succeeded(self.spoor(arguments).await)
     }
 
-    /// The same, with standard input.
-    pub async fn ok_given(&self, input: &str, arguments: &[&str]) -> String {
-        succeeded(self.spoor_given(input, arguments).await)
+    /// The output of a subcommand that must succeed with this standard input.
+    pub async fn ok_with_input(&self, input: &str, arguments: &[&str]) -> String {
+        succeeded(self.spoor_with_input(input, arguments).await)
     }
 
     /// The JSON output of `traces` or `trace` for this lab.
@@ -180,7 +180,7 @@ impl Lab {
         serde_json::from_str(&printed).unwrap()
     }
 
-    /// The same, as text.
+    /// The text output of `traces` or `trace` for this lab.
     pub async fn traces_text(&self, arguments: &[&str]) -> String {
         succeeded(
             run(
@@ -200,7 +200,7 @@ impl Lab {
         eventually("the trace", || self.spoor(&trace), is_found).await;
     }
 
-    /// Load on service-a.
+    /// Sends load to service-a, and returns the summary.
     pub async fn load(&self, arguments: &[&str]) -> Value {
         let mut load = command();
         load.env("SPOOR_LOAD_URL", self.url("service-a"));
@@ -211,7 +211,7 @@ impl Lab {
     /// Applies a policy and waits until every instance has it.
     pub async fn apply(&self, policy: &str) -> String {
         succeeded(
-            self.spoor_given(policy, &["apply", "-f", "-", "--wait"])
+            self.spoor_with_input(policy, &["apply", "-f", "-", "--wait"])
                 .await,
         )
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::lab::Lab;
 use files::{Lesson, lessons};
-use script::{printed, run};
+use script::{run, shell_commands};
 
 /// Runs in one lab: the wrong solution, the commands of the text, the right solution, and the wrong
 /// one once more, which must not pass because of earlier work.
@@ -26,7 +26,7 @@ async fn assert_lesson_works(number: usize, start: &[&str]) {
         wrong.path.display()
     );
 
-    let commands = printed(&lesson.text);
+    let commands = shell_commands(&lesson.text);
     let ended = run(&lab, &format!("set -euo pipefail\n{commands}"), &[]).await;
     assert_eq!(ended.code, Some(0), "lesson {number} as printed: {ended:?}");
 
@@ -116,7 +116,7 @@ async fn only_the_last_round_counts() {
     );
     let ended = run(&lab, check, &[]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    for part in ["the round started last", "override-service-a (0%)"] {
+    for part in ["the latest round", "override-service-a (0%)"] {
         assert!(ended.stdout.contains(part), "{ended:?}");
     }
 }

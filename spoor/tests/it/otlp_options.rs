@@ -58,7 +58,7 @@ async fn other_signals_are_discarded_on_request() {
 #[case::no_scheme("SPOOR_OTLP_ORIGINS", "shop.example", "https://shop.example")]
 #[case::a_path("SPOOR_OTLP_ORIGINS", "https://shop.example/", "https://shop.example")]
 #[case::one_of_two("SPOOR_OTLP_ORIGINS", "https://a.example,b", "\"b\"")]
-#[case::no_boolean("SPOOR_DISCARD_OTHER_SIGNALS", "perhaps", "true, false")]
+#[case::not_a_boolean("SPOOR_DISCARD_OTHER_SIGNALS", "perhaps", "true, false")]
 #[tokio::test]
 async fn bad_values_are_refused(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
     let mut command = lab::command();

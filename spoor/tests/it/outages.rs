@@ -125,7 +125,7 @@ async fn bands_work_without_reviews() {
         band.status == 200 && band.body["result"]["degraded"].is_null()
     })
     .await;
-    let sent = traffic.ended().await;
+    let sent = traffic.stop().await;
     sent.assert_no_failures(&["service-a", "bands"]);
 }
 
@@ -166,7 +166,7 @@ async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static s
     assert_eq!(page.unwrap().status(), 200);
 
     hung.kill_and_wait(&lab).await;
-    // On a busy machine the restart may make offers late once, which is a 504 without offers.
+    // On a busy machine `/api/offers` may time out once after the restart: a 504 without offers.
     eventually("the marketplace is back", offers, |offers| {
         let found = offers.body["offers"].as_array();
         found.is_some_and(|found| {
@@ -174,7 +174,7 @@ async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static s
         })
     })
     .await;
-    let sent = traffic.ended().await;
+    let sent = traffic.stop().await;
     sent.assert_no_failures(&["service-a", "gateway"]);
 }
 
@@ -217,7 +217,7 @@ async fn one_model_is_enough_for_a_vote(#[case] model: &'static str) {
 
     hung.kill_and_wait(&lab).await;
     eventually("both models respond again", classify, is_complete).await;
-    let sent = traffic.ended().await;
+    let sent = traffic.stop().await;
     sent.assert_no_failures(&["service-a", "preprocessing"]);
 }
 
@@ -253,7 +253,7 @@ async fn tasks_survive_a_redis_outage() {
 
     redis.restart().await;
     eventually("Redis is back", tasks, |tasks| tasks.status == 200).await;
-    let sent = traffic.ended().await;
+    let sent = traffic.stop().await;
     sent.assert_no_failures(&["service-a"]);
     assert_eq!(lab.service("tasks").await["restarts"], 0);
 }
@@ -275,7 +275,7 @@ async fn killed_service_restarts_each_time() {
     }
     assert_eq!(lab.service("reviews").await["restarts"], 3);
     traffic
-        .ended()
+        .stop()
         .await
         .assert_no_failures(&["service-a", "bands"]);
 }

@@ -131,7 +131,7 @@ async fn get_and_describe_show_the_status() {
     );
 
     let yaml = lab.ok(&["get", "policy", "service-a", "-o", "yaml"]).await;
-    let text = succeeded(lab.spoor_given(&yaml, &["apply", "-f", "-"]).await);
+    let text = succeeded(lab.spoor_with_input(&yaml, &["apply", "-f", "-"]).await);
     assert!(
         text.contains("unchanged"),
         "what is shown can be applied: {text}"
@@ -148,7 +148,7 @@ async fn both_policies_of_a_target_name_the_winner() {
     let lab = Lab::start().await;
     lab.apply(&policy("first", "0%")).await;
     let applied = lab
-        .spoor_given(&policy("second", "100%"), &["apply", "-f", "-"])
+        .spoor_with_input(&policy("second", "100%"), &["apply", "-f", "-"])
         .await;
     assert!(
         applied
@@ -211,7 +211,7 @@ async fn waiting_again_reports_instances() {
     assert!(again.contains("Converged"), "{again}");
     let loser = policy("loser", "1%");
     let conflicted = lab
-        .spoor_given(&loser, &["apply", "-f", "-", "--wait"])
+        .spoor_with_input(&loser, &["apply", "-f", "-", "--wait"])
         .await;
     assert_eq!(conflicted.code, Some(1), "{conflicted:?}");
     assert!(
@@ -277,11 +277,11 @@ async fn override_names_operations_it_misses() {
 }
 
 #[tokio::test]
-async fn diff_shows_and_changes_nothing() {
+async fn diff_does_not_apply_the_change() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;
     let diff = lab
-        .spoor_given(
+        .spoor_with_input(
             &policy("service-a", "1%"),
             &["diff", "-f", "-", "-o", "json"],
         )
@@ -294,7 +294,7 @@ async fn diff_shows_and_changes_nothing() {
     assert_eq!(diff[0]["after"]["setting"], "1%");
     assert_eq!(lab.requests(5).await, 0);
     let same = lab
-        .spoor_given(&policy("service-a", "0%"), &["diff", "-f", "-"])
+        .spoor_with_input(&policy("service-a", "0%"), &["diff", "-f", "-"])
         .await;
     assert_eq!(
         (same.code, same.stdout.as_str()),
@@ -373,9 +373,9 @@ async fn applies_a_list_from_kubectl() {
         "apiVersion": "v1", "kind": "List", "items": [item("service-a"), item("service-b")],
     });
     let list = list.to_string();
-    let difference = lab.spoor_given(&list, &["diff", "-f", "-"]).await;
+    let difference = lab.spoor_with_input(&list, &["diff", "-f", "-"]).await;
     assert_eq!(difference.code, Some(1), "{difference:?}");
-    let text = lab.ok_given(&list, &["apply", "-f", "-"]).await;
+    let text = lab.ok_with_input(&list, &["apply", "-f", "-"]).await;
     for text in [difference.stdout, text] {
         assert!(
             text.contains("service-a") && text.contains("service-b"),
@@ -383,9 +383,9 @@ async fn applies_a_list_from_kubectl() {
         );
     }
     let own = lab.ok(&["get", "policies", "-o", "yaml"]).await;
-    let text = lab.ok_given(&own, &["apply", "-f", "-"]).await;
+    let text = lab.ok_with_input(&own, &["apply", "-f", "-"]).await;
     assert_eq!(text.matches(" unchanged").count(), 2, "{text}");
-    lab.ok_given(&own, &["delete", "-f", "-"]).await;
+    lab.ok_with_input(&own, &["delete", "-f", "-"]).await;
     let left = lab.json(&["get", "policies", "-o", "json"]).await;
     assert_eq!(left["items"], serde_json::json!([]));
 }

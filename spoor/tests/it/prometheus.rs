@@ -133,8 +133,8 @@ async fn exemplars_in_prometheus_lead_to_traces() {
     );
 }
 
-/// The queries of some rows of the chart's Grafana dashboard. Metrics of failures are queried
-/// without any failure: the names are the same.
+/// The queries of some rows of the chart's Grafana dashboard. Queries for failures are changed to
+/// match successes, since the test causes no failures; the names of the metrics are the same.
 fn dashboard_queries(rows: &[&str]) -> Vec<String> {
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/spoor/monitoring/dashboard.json");

@@ -1,4 +1,5 @@
-//! Invalid policies are refused with the line, the field and the fix; the rate in force stays.
+//! Invalid policies are refused with the line, the field and the fix; the rate in force does not
+//! change.
 
 use std::process::{Command, Stdio};
 

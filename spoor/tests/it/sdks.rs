@@ -1,5 +1,5 @@
-//! Unmodified SDKs, used as docs/sdks.md describes: its programs and commands, with other ports
-//! only.
+//! Unmodified SDKs, used as docs/sdks.md describes: its programs and commands, with only the ports
+//! changed.
 
 mod example;
 mod page;

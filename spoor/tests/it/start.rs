@@ -210,7 +210,7 @@ async fn closed_pipe_ends_a_subcommand_quietly() {
 }
 
 #[tokio::test]
-async fn unknown_service_lists_the_known() {
+async fn unknown_service_error_lists_services() {
     let ended = run(command().args(["run", "service-c"]), "").await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
     let known = "spoor: unknown service \"service-c\"; the services are service-a, service-b, gateway, wishlist, ";

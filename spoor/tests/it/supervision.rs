@@ -39,7 +39,7 @@ async fn killed_service_restarts_with_the_policy() {
 }
 
 #[tokio::test]
-async fn services_end_with_a_lab_that_is_killed() {
+async fn services_end_when_the_lab_is_killed() {
     let lab = Lab::start().await;
     let status = lab.status().await;
     let pids: Vec<u32> = status["services"]

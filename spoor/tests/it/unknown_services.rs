@@ -7,10 +7,12 @@ async fn misspelled_service_causes_a_warning() {
     let lab = Lab::start().await;
     let misspelled = policy("typo", "1%").replace("service: service-a", "service: servce-a");
     let warning = "no instance of servce-a is known; did you mean service-a?";
-    let compared = lab.spoor_given(&misspelled, &["diff", "-f", "-"]).await;
+    let compared = lab
+        .spoor_with_input(&misspelled, &["diff", "-f", "-"])
+        .await;
     assert!(compared.stderr.contains(warning), "{compared:?}");
     let applied = lab
-        .spoor_given(&misspelled, &["apply", "-f", "-", "--wait"])
+        .spoor_with_input(&misspelled, &["apply", "-f", "-", "--wait"])
         .await;
     assert_eq!(applied.code, Some(1), "{applied:?}");
     assert!(applied.stderr.contains(warning), "{applied:?}");
@@ -33,7 +35,9 @@ async fn other_namespace_is_named() {
     let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
     let elsewhere =
         policy("elsewhere", "1%").replace("name: elsewhere", "name: elsewhere\n  namespace: spoor");
-    let applied = lab.spoor_given(&elsewhere, &["apply", "-f", "-"]).await;
+    let applied = lab
+        .spoor_with_input(&elsewhere, &["apply", "-f", "-"])
+        .await;
     let warning = "no instance of service-a is known in namespace spoor (the lab's services are in \
                    default)";
     assert!(applied.stderr.contains(warning), "{applied:?}");
@@ -54,8 +58,8 @@ metadata: {name: example-python}
 spec:
   targets: [{service: example-python}]
   tail: {keep: [{name: errors, error: {}}], otherwise: 10%}";
-    let before = lab.spoor_given(tail, &["diff", "-f", "-"]).await;
-    let warning = "no span of example-python has arrived yet";
+    let before = lab.spoor_with_input(tail, &["diff", "-f", "-"]).await;
+    let warning = "no span from example-python has arrived yet";
     assert!(before.stderr.contains(warning), "{before:?}");
 
     let span = serde_json::json!({
@@ -78,9 +82,13 @@ spec:
         .body(spans.to_string())
         .send();
     assert_eq!(sent.await.unwrap().status(), 200);
-    let applied = lab.spoor_given(tail, &["apply", "-f", "-", "--wait"]).await;
+    let applied = lab
+        .spoor_with_input(tail, &["apply", "-f", "-", "--wait"])
+        .await;
     assert_eq!((applied.code, applied.stderr.as_str()), (Some(0), ""));
-    let again = lab.spoor_given(tail, &["apply", "-f", "-", "--wait"]).await;
+    let again = lab
+        .spoor_with_input(tail, &["apply", "-f", "-", "--wait"])
+        .await;
     let in_force = "unchanged\nConverged: the tail rules are in force.\n";
     assert!(again.stdout.ends_with(in_force), "{again:?}");
     let described = lab.ok(&["describe", "example-python"]).await;
@@ -95,7 +103,7 @@ async fn misspelled_operation_causes_a_warning() {
         "service: service-a\n    operations: [GET /x]",
     );
     let unreported = lab
-        .spoor_given(&misspelled, &["apply", "-f", "-", "--wait"])
+        .spoor_with_input(&misspelled, &["apply", "-f", "-", "--wait"])
         .await;
     assert_eq!((unreported.code, &*unreported.stderr), (Some(0), ""));
 
@@ -106,11 +114,11 @@ async fn misspelled_operation_causes_a_warning() {
     let warning = "operation \"GET /x\" of service-a has not been seen yet; the policy takes \
                    effect there once it is; did you mean \"GET /\"?";
     for command in [["diff", "-f", "-"], ["apply", "-f", "-"]] {
-        let warned = lab.spoor_given(&misspelled, &command).await;
+        let warned = lab.spoor_with_input(&misspelled, &command).await;
         assert!(warned.stderr.contains(warning), "{warned:?}");
     }
     let correct = misspelled.replace("GET /x", "GET /");
-    let correct = lab.spoor_given(&correct, &["apply", "-f", "-"]).await;
+    let correct = lab.spoor_with_input(&correct, &["apply", "-f", "-"]).await;
     assert_eq!((correct.code, &*correct.stderr), (Some(0), ""));
 
     let fault = async |operation| {

@@ -52,7 +52,7 @@ impl Rule {
         ]
     }
 
-    /// A rule for a text in a format.
+    /// A rule that a text must have this format.
     pub(super) fn text(at: &str, format: &Format) -> Self {
         Self {
             max_length: Some(format.max),

@@ -10,7 +10,7 @@ pub(super) struct Document<'a> {
 
 /// Splits a text before each line that begins with `---`, and omits empty documents.
 ///
-/// In YAML such a line is always the start of a document, even inside a quoted text. Directives
+/// In YAML such a line is always the start of a document, even inside a quoted value. Directives
 /// (`%YAML 1.2`) before the first such line stay with the document after them.
 pub(super) fn split(text: &str) -> Vec<Document<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -207,7 +207,7 @@ fn unknown(field: &str, known: &Map<String, Value>) -> String {
     }
     let close = known.keys().map(|name| (distance(field, name), name)).min();
     match close {
-        // One typing error in a short name, and one more for each four letters.
+        // One typing error in a short name, and one more for every four letters.
         Some((steps, name)) if steps <= 1 + name.len() / 4 => {
             format!("unknown field; did you mean {name:?}?")
         }
@@ -226,7 +226,7 @@ fn has_field(schema: &Value, field: &str) -> bool {
     fields.is_some_and(|fields| fields.get(field).is_some())
 }
 
-/// The edit distance between two names, ignoring case (Levenshtein's).
+/// The Levenshtein distance between two names, ignoring case.
 fn distance(one: &str, other: &str) -> usize {
     // The document's field may be of any length, while names are short.
     let one: String = one.chars().take(64).collect();

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn transition_time_is_kept_over_a_restart() {
+    fn transition_time_survives_a_restart() {
         let first = of(ConditionStatus::False, &[], "2026-01-01T00:00:00.5Z");
         assert_eq!(first.last_transition_time, "2026-01-01T00:00:00Z");
         let stored = [first];

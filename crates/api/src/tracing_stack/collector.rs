@@ -17,7 +17,7 @@ pub struct CollectorSpec {
     /// `Programmed=False`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingCollectorSpec>,
-    /// Image of the Collector, contrib distribution. Defaults to the one that this version of the
+    /// Image of the Collector's contrib distribution. Defaults to the one that this version of the
     /// operator was tested with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -56,8 +56,8 @@ pub struct CollectorSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub env_from_secrets: Vec<String>,
-    /// Resource requests and limits of a pod. CPU and memory, unless set in either, have a default
-    /// request, and memory a default limit.
+    /// Resource requests and limits of a pod. If neither is set for CPU, a default request applies;
+    /// if neither is set for memory, a default request and limit apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Constraints on the nodes that pods run on.

@@ -35,8 +35,8 @@ pub struct JaegerSpec {
     /// Prometheus with span metrics for Jaeger's Monitor view. If unset, there is no Monitor view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusSpec>,
-    /// Resource requests and limits of a pod. CPU and memory, unless set in either, have a default
-    /// request, and memory a default limit.
+    /// Resource requests and limits of a pod. If neither is set for CPU, a default request applies;
+    /// if neither is set for memory, a default request and limit apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Constraints on the nodes that pods run on.

@@ -38,8 +38,8 @@ pub struct SamplerSpec {
     /// Volume for spans that have been accepted and not sent yet, and for the rules in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<SamplerStorageSpec>,
-    /// Resource requests and limits of a pod. CPU and memory, unless set in either, have a default
-    /// request, and memory a default limit.
+    /// Resource requests and limits of a pod. If neither is set for CPU, a default request applies;
+    /// if neither is set for memory, a default request and limit apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Constraints on the nodes that pods run on.

@@ -107,7 +107,7 @@ fn nested_anchors() -> String {
 #[case::many_brackets(&format!("[{}]", "[],".repeat(300_000)), false)]
 #[case::many_tags(&"- !a b\n".repeat(100_000), false)]
 #[case::many_directives(&"%a\n".repeat(300_000), true)]
-#[case::many_questions(&"? ".repeat(MAX_BYTES / 2), false)]
+#[case::many_question_marks(&"? ".repeat(MAX_BYTES / 2), false)]
 #[case::many_keys(&(0..100_000).map(|at| format!("k{at}: 1\n")).collect::<String>(), false)]
 #[case::many_anchors(&(0..20_000).map(|at| format!("- &a{at} x\n")).collect::<String>(), false)]
 #[case::many_documents(&"---\na: 1\n".repeat(1_001), false)]
@@ -116,10 +116,10 @@ fn nested_anchors() -> String {
 #[case::many_empty_documents(&"---\n# nothing\n".repeat(2_000), true)]
 #[case::too_long(&"# a\n".repeat(MAX_BYTES / 4 + 1), false)]
 #[case::long_comment(&"# a\n".repeat(MAX_BYTES / 4), true)]
-#[case::long_name(&format!("{HEAD}spec: {{head: {{probability: {}%}}}}\n", "9".repeat(100_000)), false)]
+#[case::long_probability(&format!("{HEAD}spec: {{head: {{probability: {}%}}}}\n", "9".repeat(100_000)), false)]
 #[case::long_time(&format!("{HEAD}spec: {{expiresAt: {}}}\n", "9".repeat(100_000)), false)]
 #[case::long_key(&format!("{HEAD}spec: {{? {} : 1}}\n", "k".repeat(100_000)), false)]
-#[case::long_key_of_a_mistake(&format!("? {} \n: {{a: 1, a: 2}}\n", "k".repeat(100_000)), false)]
+#[case::long_key_with_an_error(&format!("? {} \n: {{a: 1, a: 2}}\n", "k".repeat(100_000)), false)]
 #[case::long_duplicates(
     &format!("{HEAD}spec: {{targets: [{{service: a, operations: [{0}, {0}]}}]}}\n", "o".repeat(100_000)),
     false
@@ -129,7 +129,7 @@ fn nested_anchors() -> String {
 #[case::huge_number(&format!("{HEAD}spec: {{priority: 99999999999999999999}}\n"), false)]
 #[case::vast_number(&format!("{HEAD}spec: {{priority: 9{}}}\n", "9".repeat(400)), false)]
 #[case::keys_that_are_lists("[a]: 1\n", false)]
-#[case::zeros("\0\0\0", false)]
+#[case::nul_bytes("\0\0\0", false)]
 #[case::binary("a: !!binary aGVsbG8=\n", false)]
 fn reading_hostile_text_ends(#[case] text: &str, #[case] is_accepted: bool) {
     read_all(text);

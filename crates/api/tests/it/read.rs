@@ -184,7 +184,7 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::no_line_between(
     "a: 1\n...\nb: 2\n",
-    "p.yaml:3: must have a line `---` before the next document\n"
+    "p.yaml:3: must have a `---` line before the next document\n"
 )]
 #[case::name_twice(
     &format!("{GOOD}---\n{GOOD}"),

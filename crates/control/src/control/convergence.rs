@@ -9,7 +9,8 @@ use crate::record::PlanState;
 
 /// The shortest time between two checks of all instances.
 ///
-/// A check after every acknowledgement would cost the square of the number of instances.
+/// With a check after every acknowledgement, the work would grow with the square of the number of
+/// instances.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The state in which every expected and connected instance has its service's newest plan in force.

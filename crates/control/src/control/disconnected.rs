@@ -10,8 +10,8 @@ use crate::instance::ServiceKey;
 /// An instance of a service.
 pub(crate) type InstanceKey = (ServiceKey, Arc<str>);
 
-/// Instances in the order in which a process of theirs disconnected last. Each is listed once, so
-/// that an instance that keeps reconnecting does not displace others.
+/// Instances in the order of the last disconnection of any of their processes. Each is listed once,
+/// so that an instance that keeps reconnecting does not displace others.
 #[derive(Debug, Default)]
 pub(super) struct DisconnectedInstances {
     by_position: BTreeMap<u64, InstanceKey>,

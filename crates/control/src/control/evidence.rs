@@ -17,7 +17,7 @@ use crate::{
     },
     jaeger_strategy,
     record::PlanState,
-    served_plan::decided_by,
+    served_plan::strategy_of,
     service::Service,
 };
 
@@ -41,7 +41,7 @@ pub struct EvidenceReader<'a> {
 #[derive(Debug)]
 struct NamespaceServices {
     running: BTreeMap<ServiceName, Arc<Service>>,
-    roots_at: Vec<ServiceName>,
+    root_services: Vec<ServiceName>,
     /// The clients of the services read so far. They are counted once, since many policies may apply
     /// to one service, which may have thousands of clients.
     clients: BTreeMap<ServiceName, CountedClients>,
@@ -51,7 +51,7 @@ struct NamespaceServices {
 type CountedClients = (ClientCounts, Option<Duration>);
 
 impl EvidenceReader<'_> {
-    /// As [`Control::evidence`], except that the services of a namespace are those known when its
+    /// Like [`Control::evidence`], except that the services of a namespace are those known when its
     /// first policy was read, and that the clients of each service are counted once.
     pub fn read(&mut self, policy: &PolicyKey) -> Option<Evidence> {
         let (control, namespace) = (self.control, &policy.namespace);
@@ -89,7 +89,7 @@ impl Control {
         let now = Instant::now();
         let services = published.services_of(policy, &known.running);
         let mut evidence = Evidence {
-            roots_at: known.roots_at.clone(),
+            root_services: known.root_services.clone(),
             ..Evidence::default()
         };
         let nowhere = BTreeMap::new();
@@ -97,7 +97,7 @@ impl Control {
         // For services that no policy with a head names.
         let others = published.table.plan(policy.namespace.as_str(), "");
         let others = others.at(Timestamp::now());
-        let mut strategy = others.and_then(|it| decided_by(it, policy));
+        let mut strategy = others.and_then(|it| strategy_of(it, policy));
         let mut sharers = vec![];
         for (name, service) in services {
             let service = service.map(|it| &**it);
@@ -105,7 +105,7 @@ impl Control {
                 .table
                 .plan(policy.namespace.as_str(), name.as_str());
             let strategies = plan.at(Timestamp::now());
-            let head = strategies.and_then(|it| Some((it, decided_by(it, policy)?)));
+            let head = strategies.and_then(|it| Some((it, strategy_of(it, policy)?)));
             // Counted at places of tail rules too, since the number of instances shows whether the
             // service exists.
             let clients = known.clients.entry(name.clone());
@@ -187,9 +187,9 @@ impl Control {
     fn services_in(&self, namespace: &Namespace) -> NamespaceServices {
         let running = self.0.services.in_namespace(namespace);
         let with_roots = running.iter().filter(|(_, it)| it.state().has_roots);
-        let roots_at = with_roots.take(MAX_LISTED).map(|(name, _)| name.clone());
+        let root_services = with_roots.take(MAX_LISTED).map(|(name, _)| name.clone());
         NamespaceServices {
-            roots_at: roots_at.collect(),
+            root_services: root_services.collect(),
             running,
             clients: BTreeMap::new(),
         }
@@ -252,7 +252,7 @@ impl Control {
         let matched = clients.never_asked.min(total);
         clients.never_asked -= matched;
         if matched > 0 {
-            // Which of them poll is not known, so none is named as one that does not.
+            // It is not known which of these poll, so none of them is listed as never having asked.
             let listed = &mut clients.not_current;
             listed.retain(|it| it.reason != NotCurrentReason::NeverAsked);
         }

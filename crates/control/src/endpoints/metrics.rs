@@ -135,7 +135,7 @@ impl Receiver {
                 compression.decompress(as_sent, MAX_BODY_BYTES, |_| Ok(()));
             let request = ExportMetricsServiceRequest::decode(bytes?)?;
             let processes = request.resource_metrics.iter();
-            for process in processes.filter_map(points::of_root_spans) {
+            for process in processes.filter_map(points::root_span_points) {
                 let key = (namespace.clone(), process.service);
                 control.add_sdk_counts(&key, process.resource, &process.points);
             }

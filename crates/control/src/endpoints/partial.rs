@@ -77,13 +77,13 @@ impl<M: StreamMessage> BoundedMessages<M> {
         }
     }
 
-    /// Returns whether a part of a message was read.
-    pub(crate) fn has_part(&self) -> bool {
+    /// True if a part of a message was read.
+    pub(crate) fn has_partial_message(&self) -> bool {
         !self.partial.is_empty()
     }
 
-    /// Waits for the next message, or returns `None` at the end of the body. Loses nothing when
-    /// dropped: the next call continues the message.
+    /// Waits for the next message, or returns `None` at the end of the body. Cancel safe: the next
+    /// call continues the message.
     pub(crate) async fn message(&mut self) -> Result<Option<M>, Status> {
         loop {
             if let Some(message) = self.read_message()? {
@@ -151,7 +151,7 @@ impl<M: StreamMessage> BoundedMessages<M> {
     }
 }
 
-/// The length in a message's prefix. The refusals are those of Tonic.
+/// The length in a message's prefix. The errors are those of Tonic.
 fn message_length(flag: u8, length: [u8; 4], max: usize) -> Result<usize, Status> {
     let length = u32::from_be_bytes(length) as usize;
     match flag {

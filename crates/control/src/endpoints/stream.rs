@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_sent_while_a_part_takes_room() {
+    async fn nothing_is_sent_during_a_partial_message() {
         let control = Control::new(ControlSettings::default());
         let frames = hello_and_part();
         let body = StreamBody::new(stream::iter(frames).chain(stream::pending()));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refused_part_of_a_message_is_reported() {
+    async fn refused_partial_message_is_reported() {
         let control = Control::new(ControlSettings::default());
         let room = control.partial_room();
         let all = u32::try_from(room.available_permits()).unwrap();

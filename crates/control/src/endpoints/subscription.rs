@@ -161,7 +161,7 @@ impl<C: StreamClient> Subscription<C> {
             // Nothing is sent while a message has arrived in part. This is polled again only once the
             // client has read what was sent, so the part would keep its room, even beyond its timeout,
             // if the client reads nothing.
-            if !inbound.has_part()
+            if !inbound.has_partial_message()
                 && let Some(message) = active.client.next_message()?
             {
                 return Ok(Some((message, self)));
@@ -200,7 +200,7 @@ impl<C: StreamClient> Subscription<C> {
             Ok(Err(status)) => return Err(status),
             Err(_) => {
                 self.control.count_refused_stream(C::ENDPOINT, "NoHello");
-                return Err(Status::deadline_exceeded("no hello in time; send it first"));
+                return Err(Status::deadline_exceeded("hello timed out; send it first"));
             }
         };
         // Not needed again, and up to 48 KiB long.

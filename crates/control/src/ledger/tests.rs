@@ -185,7 +185,7 @@ fn decisions_belong_to_their_phase() {
         apply(&mut ledger, &history, &[count]).unwrap()[0].phase
     };
     assert_eq!(phase_of(1, EXPIRY - 1), Some(0));
-    assert_eq!(phase_of(2, EXPIRY), None, "may be of both");
+    assert_eq!(phase_of(2, EXPIRY), None, "may belong to both phases");
     assert_eq!(phase_of(3, EXPIRY + 1), Some(1));
 }
 
@@ -222,7 +222,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Over reports, forged ones and restarts, the increases add up to the last report of each
+    /// Across reports, forged reports and restarts, the increases add up to the last report of each
     /// process.
     #[test]
     fn increases_add_up_to_last_reports(steps in prop::collection::vec(step(), 0..60)) {
@@ -326,7 +326,7 @@ fn counts_of_all_processes_are_bounded() {
 }
 
 #[test]
-fn no_process_takes_the_room_of_others() {
+fn no_process_can_take_the_room_of_others() {
     let names: Vec<String> = (0..50).map(|it| format!("GET /{it}")).collect();
     let operations: Vec<&str> = names.iter().map(String::as_str).collect();
     let history = history_of(&[1, 2], &operations);

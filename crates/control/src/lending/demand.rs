@@ -17,7 +17,7 @@ const STEADY_SECONDS: f64 = 15.0;
 /// The time constant of the average that follows a change, in seconds.
 const FAST_SECONDS: f64 = 3.0;
 
-/// The distance of the two averages, in standard deviations, that counts as a change.
+/// The distance between the two averages, in standard deviations, that counts as a change.
 const MIN_CHANGE_DEVIATIONS: f64 = 3.0;
 
 /// The standard deviations subtracted from a demand to get the part that is not noise.
@@ -70,8 +70,8 @@ impl Demands {
         });
     }
 
-    /// Forgets entries that are not among these, if it has more entries. The counts of all processes
-    /// have a bound, and demands must not exceed it.
+    /// Forgets the entries that are not in `known`, if there are more entries than `known` has. The
+    /// counts of all processes have a bound, and demands must not exceed it.
     pub(crate) fn limit_to<'a>(&mut self, known: impl ExactSizeIterator<Item = &'a PlanEntry>) {
         if self.entries.len() > known.len() {
             let known: BTreeSet<&PlanEntry> = known.collect();
@@ -108,7 +108,7 @@ impl Demand {
         self.steady = average(self.steady, STEADY_SECONDS);
         let deviation = (self.steady.max(1.0 / STEADY_SECONDS) / (2.0 * FAST_SECONDS)).sqrt();
         if (self.fast - self.steady).abs() > MIN_CHANGE_DEVIATIONS * deviation {
-            // The demand has changed, and the slow average would take a minute to follow.
+            // The demand has changed, and the steady average would take a minute to follow.
             self.steady = self.fast;
         }
     }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_beyond_the_known_are_forgotten() {
+    fn surplus_entries_are_forgotten() {
         let mut demands = Demands::default();
         let entry = |name: &str| Some(name.parse().unwrap());
         let deltas = ["new", "old"].map(|name| {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn few_counts_wait_for_the_averages() {
+    fn few_counts_are_averaged_later() {
         let named = |number: usize| {
             let mut delta = delta(10);
             delta.key.operation = Some(format!("GET /{number}").parse().unwrap());

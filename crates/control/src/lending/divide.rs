@@ -1,18 +1,19 @@
 //! The division of a rate limit by demand.
 //!
-//! Shares are multiples of an equal share, so those of all processes add up to their number.
+//! Shares are multiples of an equal share, so those of all processes add up to the number of
+//! processes.
 
 /// The smallest share. A process without demand needs some until it has reported new demand.
 const MIN_SHARE: f64 = 0.1;
 
-/// The part of the allowed traces that new goals must gain to be worth a message.
+/// The smallest gain of new goals that is worth a message, as a fraction of the allowed traces.
 const MIN_GAIN: f64 = 0.04;
 
 /// The factor by which the goal of a process whose share is too small must grow to be worth a
 /// message.
 const MIN_GROWTH: f64 = 1.5;
 
-/// The distance from its goal, as a part of the goal, at which a share has reached it.
+/// The distance from its goal, as a fraction of the goal, within which a share has reached it.
 const GOAL_TOLERANCE: f64 = 0.05;
 
 /// The demand of one process under one plan entry, as multiples of an equal share.
@@ -34,7 +35,7 @@ pub(crate) fn divide(wants: &[ShareDemand]) -> Vec<f64> {
     let total = wants.len() as f64;
     let wanted: Vec<f64> = wants
         .iter()
-        // No process can use more than all shares together, however much it starts.
+        // No process can use more than all shares together, however many traces it starts.
         .map(|want| want.demand.clamp(MIN_SHARE, total))
         .collect();
     let sum: f64 = wanted.iter().sum();
@@ -82,14 +83,14 @@ pub(crate) fn is_worth_sending(wants: &[ShareDemand], goals: &[f64]) -> bool {
 
 /// The next shares, given the largest share that each process may be using now.
 ///
-/// Shares over their goals shrink at once; the others divide what is free.
+/// Shares above their goals shrink at once; the others divide the free capacity.
 pub(crate) fn next_shares(has: &[f64], goals: &[f64]) -> Vec<f64> {
     let lack = |has: f64, goal: f64| match goal - has > GOAL_TOLERANCE * goal {
         true => goal - has,
         false => 0.0,
     };
     let pairs = || has.iter().copied().zip(goals.iter().copied());
-    // The shares of all processes add up to their number.
+    // The shares of all processes add up to the number of processes.
     let free = (has.len() as f64 - has.iter().sum::<f64>()).max(0.0);
     let lacking: f64 = pairs().map(|(has, goal)| lack(has, goal)).sum();
     // If no process lacks anything, this is 1 and has no effect: `min` also replaces NaN.
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn one_lacking_process_is_worth_a_change() {
+    fn one_starved_process_is_worth_a_change() {
         let mut many = wants(&[0.5; 100]);
         many[0] = ShareDemand {
             demand: 0.5,

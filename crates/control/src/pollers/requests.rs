@@ -23,8 +23,8 @@ const MIN_IRREGULAR_REQUESTS: usize = 32;
 /// than once a second unless configured to.
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The most that equal intervals may differ, besides a fiftieth of the interval, because of delays by
-/// timers, the network and a busy machine.
+/// The most that equal intervals may differ, in addition to a fiftieth of the interval, because of
+/// delays by timers, the network and a busy machine.
 const MAX_JITTER: Duration = Duration::from_millis(100);
 
 /// The most that a client may be late, in addition to the part of its interval that is tolerated.
@@ -180,7 +180,7 @@ mod tests {
 
     const MAX_INTERVAL: Duration = Duration::from_secs(300);
 
-    /// The number of clients after each request, given its milliseconds and port.
+    /// The number of clients after each request, given its time in milliseconds and its port.
     fn client_counts(requests: &[(u64, u16)]) -> Vec<usize> {
         let start = Instant::now();
         let mut all = Requests::default();
@@ -192,16 +192,16 @@ mod tests {
         counts.collect()
     }
 
-    /// The requests of clients that begin at these milliseconds and poll at an interval.
-    fn polls(begins: &[u64], interval: u64, times: u64, keeps_connection: bool) -> Vec<(u64, u16)> {
+    /// The requests of clients that start at these times, in milliseconds, and poll at an interval.
+    fn polls(starts: &[u64], interval: u64, times: u64, keeps_connection: bool) -> Vec<(u64, u16)> {
         let mut polls = vec![];
-        for (client, begin) in (0..).zip(begins) {
+        for (client, start) in (0..).zip(starts) {
             for time in 0..times {
                 let port = match keeps_connection {
                     true => client,
                     false => client * 100 + u16::try_from(time).unwrap_or_default(),
                 };
-                polls.push((begin + time * interval, port));
+                polls.push((start + time * interval, port));
             }
         }
         polls.sort_unstable();
@@ -231,23 +231,23 @@ mod tests {
     #[case::three_at_once(&[0, 10, 20])]
     #[case::two(&[0, 900])]
     #[case::ten(&[0, 300, 800, 1_000, 1_050, 1_700, 2_200, 3_100, 3_900, 4_200])]
-    fn distinguishes_processes_at_one_address(#[case] begins: &[u64]) {
+    fn distinguishes_processes_at_one_address(#[case] starts: &[u64]) {
         for keeps_connection in [false, true] {
-            let polls = polls(begins, 5_000, 6, keeps_connection);
-            assert_eq!(client_counts(&polls).pop(), Some(begins.len()));
+            let polls = polls(starts, 5_000, 6, keeps_connection);
+            assert_eq!(client_counts(&polls).pop(), Some(starts.len()));
         }
     }
 
     #[test]
     fn distinguishes_evenly_spaced_connections() {
-        let begins = [0, 2_500];
+        let starts = [0, 2_500];
         assert_eq!(
-            client_counts(&polls(&begins, 5_000, 6, true)).pop(),
+            client_counts(&polls(&starts, 5_000, 6, true)).pop(),
             Some(2)
         );
         // Not distinguishable from one process that polls twice as often.
         assert_eq!(
-            client_counts(&polls(&begins, 5_000, 6, false)).pop(),
+            client_counts(&polls(&starts, 5_000, 6, false)).pop(),
             Some(1)
         );
     }

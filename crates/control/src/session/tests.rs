@@ -69,7 +69,7 @@ fn connect_with_plan(control: &Control) -> (Session, Arc<ServedPlan>) {
 }
 
 #[test]
-fn report_without_room_updates_spans() {
+fn report_with_too_many_counts_updates_spans() {
     let control = control();
     let (session, served) = connect_with_plan(&control);
     let now = Timestamp::now().as_millisecond();
@@ -101,7 +101,7 @@ fn report_without_room_updates_spans() {
 }
 
 #[test]
-fn reasons_of_an_instance_are_bounded() {
+fn drop_reasons_of_an_instance_are_bounded() {
     let control = control();
     let streams = [0, 1, 2].map(|process| {
         let (session, _) = connect_process(&control, &process.to_string(), None);

@@ -50,8 +50,8 @@ async fn streams_are_bounded() {
     server.client_with(hello()).await.unwrap().plan().await;
 }
 
-/// Opens more streams than the listener allows requests, with the listener of the lab and the
-/// operator.
+/// Opens more streams than the listener allows requests. The lab and the operator use the same kind
+/// of listener.
 #[tokio::test]
 async fn stream_flood_leaves_room_for_requests() {
     let control = Control::new(ControlSettings {

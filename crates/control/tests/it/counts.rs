@@ -25,7 +25,7 @@ async fn counted(server: &TestServer, service: &str, started: u64, sampled: u64)
 }
 
 #[tokio::test]
-async fn counts_add_up_over_reconnects_and_restarts() {
+async fn counts_add_up_across_reconnects_and_restarts() {
     let server = TestServer::with(&[policy("one", &[("a", &["GET /"])], percent("50%"))]).await;
     let mut client = server.client("a", "1").await;
     let plan = client.accept_plan().await;
@@ -161,7 +161,7 @@ async fn reports_root_services_and_unseen_operations() {
     a.report(vec![count(&plan, "GET /", 20, 0)]).await;
     counted(&server, "a", 20, 0).await;
     let evidence = server.control.evidence(&key("one")).unwrap();
-    assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
+    assert_eq!(evidence.root_services, ["a".parse().unwrap()]);
     let seen: Vec<_> = evidence
         .services
         .iter()
@@ -180,7 +180,7 @@ async fn reports_root_services_and_unseen_operations() {
 }
 
 #[tokio::test]
-async fn new_operation_is_not_unseen_at_once() {
+async fn new_operation_is_not_unseen_immediately() {
     let server = TestServer::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
     let mut client = server.client("a", "1").await;
     let before = client.accept_plan().await;
@@ -238,13 +238,13 @@ async fn decisions_under_no_policy_count_as_roots_only() {
         .publish(resolved(&[policy("one", &[("b", &[])], percent("1%"))]));
     let evidence = server.control.evidence(&key("one")).unwrap();
     assert_eq!(evidence.observed, None);
-    assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
+    assert_eq!(evidence.root_services, ["a".parse().unwrap()]);
     assert!(!evidence.services[0].has_roots);
     assert_eq!(server.control.evidence(&key("unknown")), None);
 }
 
 #[tokio::test]
-async fn each_service_has_the_limit_for_itself() {
+async fn limit_applies_to_each_service_separately() {
     let server = TestServer::with(&[policy("one", &[("a", &[]), ("b", &[])], limit(1))]).await;
     let observed = |started| {
         let evidence = server.control.evidence(&key("one")).unwrap();

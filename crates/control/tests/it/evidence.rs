@@ -13,7 +13,7 @@ fn clients(server: &TestServer, name: &str) -> ClientCounts {
     server.control.evidence(&key(name)).unwrap().clients
 }
 
-/// The numbers of clients: expected, current, refused, polling, silent or never asked.
+/// The numbers of clients: expected, current, refused, polling, and silent or never asked.
 pub(crate) fn numbers(server: &TestServer, name: &str) -> [usize; 5] {
     let it = clients(server, name);
     let absent = it.silent + it.never_asked;

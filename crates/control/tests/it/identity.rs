@@ -36,7 +36,7 @@ impl Identify for Pods {
     }
 
     fn polling(&self, _: Option<IpAddr>, service: &ServiceName) -> Result<Namespace, Denied> {
-        is_a(service).map(|_| Namespace::default())
+        check_is_service_a(service).map(|_| Namespace::default())
     }
 
     fn reporting(&self, _: Option<IpAddr>) -> Result<Namespace, Denied> {
@@ -63,12 +63,12 @@ fn identity(caller: &Caller) -> Result<Identity, Denied> {
     let pod = pod.ok_or(Denied::TokenInvalid)?;
     Ok(Identity {
         namespace: Namespace::default(),
-        service: is_a(&caller.service)?,
+        service: check_is_service_a(&caller.service)?,
         instance: pod.to_owned(),
     })
 }
 
-fn is_a(claimed: &ServiceName) -> Result<ServiceName, Denied> {
+fn check_is_service_a(claimed: &ServiceName) -> Result<ServiceName, Denied> {
     let actual: ServiceName = "a".parse().unwrap();
     if *claimed == actual {
         return Ok(actual);

@@ -154,7 +154,7 @@ async fn sdk_counts_are_reported_without_a_verdict() {
     let seen = observed(&server, "one").unwrap();
     assert_eq!(seen.verdict, Verdict::Unknown, "{seen:?}");
     let evidence = server.control.evidence(&key("one")).unwrap();
-    assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
+    assert_eq!(evidence.root_services, ["a".parse().unwrap()]);
     assert!(evidence.services[0].has_reports && evidence.services[0].has_roots);
     server
         .wait_for_metric("spoor_control_metrics_requests_total 39")
@@ -235,7 +235,7 @@ async fn compressed_bodies_are_accepted(
 }
 
 #[tokio::test]
-async fn refusal_lists_the_compressions() {
+async fn refusal_lists_the_accepted_encodings() {
     let server = server(&[]).await;
     let response = post(&server, vec![], PROTOBUF, "snappy").await;
     assert_eq!(response.headers()["accept-encoding"], "gzip, deflate, zstd");
@@ -264,7 +264,7 @@ const PROTOBUF: &str = "application/x-protobuf";
 #[case::json(b"{}".to_vec(), "application/json", "identity", 415, "UnsupportedType")]
 #[case::snappy(vec![], PROTOBUF, "snappy", 415, "UnsupportedType")]
 #[case::garbage(vec![0xff; 10], PROTOBUF, "identity", 400, "BadData")]
-#[case::no_gzip(vec![0xff; 10], PROTOBUF, "gzip", 400, "BadData")]
+#[case::not_gzip(vec![0xff; 10], PROTOBUF, "gzip", 400, "BadData")]
 #[case::large(vec![0; 512 * 1024 + 1], PROTOBUF, "identity", 413, "TooLarge")]
 #[case::bomb(gzip(&vec![0; 8 << 20]), PROTOBUF, "gzip", 413, "TooLarge")]
 #[tokio::test]
@@ -283,7 +283,7 @@ async fn unreadable_bodies_are_refused_and_counted(
 }
 
 #[tokio::test]
-async fn slow_sender_delays_no_other() {
+async fn slow_sender_does_not_delay_others() {
     let server = server(&[]).await;
     let body = request("a", "1", vec![]);
     let (first, rest) = body.split_at(1);

@@ -109,7 +109,7 @@ async fn rate_limit_is_divided_among_instances() {
     assert_eq!(share(&second.plan().await), 10.0);
     let _poller = Poller::start(&server, "a");
     assert_eq!(share(&second.plan().await), 5.0);
-    // The other service was sent nothing meanwhile.
+    // The other service was sent nothing in the meantime.
     let version = server.control.publish(resolved(&[]));
     let next = other.plan().await.version.unwrap();
     assert_eq!(next.sequence, version.sequence);

@@ -301,14 +301,14 @@ pub fn resolved(policies: &[Policy]) -> Resolution {
 }
 
 pub async fn within<F: Future>(future: F) -> F::Output {
-    timeout(TIMEOUT, future).await.expect("not in time")
+    timeout(TIMEOUT, future).await.expect("timed out")
 }
 
 /// Waits until a condition holds.
 pub async fn eventually(description: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {description}");
+        assert!(Instant::now() < deadline, "timed out: {description}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -23,16 +23,16 @@ use crate::{
     wire::{ConvergenceResult, Problem},
 };
 
-/// The longest that a request can wait.
+/// The longest time that a request can wait.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 /// The time after which a request no longer waits for a stuck policy. A service that is being
 /// restarted has no instances for a moment, during which its policies seem stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
-/// The interval at which a check is repeated without a notification, since instances become silent,
-/// and clients that poll disappear, without one.
+/// The interval at which a check is repeated without a notification: none is sent when an instance
+/// becomes silent or a polling client disappears.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The delay after a notification, so that acknowledgements that arrive together are handled
-/// together. All requests that wait are checked one after another.
+/// together. The checks of all waiting requests run one after another.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(Deserialize)]
@@ -46,11 +46,13 @@ pub(super) struct Parameters {
     sequence: Option<u64>,
 }
 
-/// Responds once every instance has its newest plan in force or, if policies are named, once those of
-/// the services that have changed since the version given have it, and each of the policies has
-/// converged or is stuck; at the latest after `within`. The result counts the instances of the
-/// policies' services; if no policies are named, of the services that have changed since the version
-/// given, or of all services if they have not converged in time.
+/// Waits, for at most `within`, until every instance has its newest plan in force. If policies are
+/// named, waits instead until the instances of the services that have changed since the given version
+/// have it, and each of the policies has converged or is stuck.
+///
+/// The result counts the instances of the policies' services. If no policies are named, it counts
+/// those of the services that have changed since the given version, or those of all services if they
+/// have not converged in time.
 pub(super) async fn converged(
     State(admin): State<Admin>,
     query: Result<QueryParameters<Parameters>, Problem>,
@@ -78,7 +80,7 @@ pub(super) async fn converged(
     }))
 }
 
-/// The policies named, without repetitions.
+/// The named policies, without duplicates.
 fn keys(names: &str) -> Result<BTreeSet<PolicyKey>, Problem> {
     let parts = names.split(',').map(|name| name.split_once('/'));
     let keys = parts.map(|parts| {

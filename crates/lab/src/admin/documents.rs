@@ -1,4 +1,4 @@
-//! The documents in a request: a list in a JSON object, or one document of YAML as the body.
+//! The documents in a request: a list in a JSON object, or one YAML document as the body.
 
 use axum::{
     RequestExt,

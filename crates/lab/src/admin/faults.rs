@@ -20,7 +20,7 @@ use crate::{
     wire::{FaultSetting, FaultsByService, Problem},
 };
 
-/// The most faults of a service. Each request looks its operation up among them.
+/// The most faults of a service. Each request to it looks up its operation among them.
 const MAX_FAULTS_PER_SERVICE: usize = 64;
 
 /// The most faults of all services. Each response lists them.
@@ -138,7 +138,7 @@ fn fault(setting: &FaultSetting) -> Result<Fault, Problem> {
         error_rate: field("errors", error_rate.transpose())?.unwrap_or(Probability::NEVER),
     };
     if fault.delay == FaultDelay::default() && fault.error_rate == Probability::NEVER {
-        let detail = "the fault has no effect; give a delay or a share of errors above 0";
+        let detail = "the fault has no effect; give a delay or an error rate above 0";
         return Err(invalid(detail.to_owned()));
     }
     Ok(fault)

@@ -38,7 +38,7 @@ pub(super) fn body_too_large() -> Problem {
     too_large(format!("send at most {} MiB at once", MAX_BODY_BYTES >> 20))
 }
 
-/// The response to a body that is too large, or that has too many documents or too large a one.
+/// The response to a body that is too large, has too many documents, or has one that is too large.
 pub(super) fn too_large(detail: String) -> Problem {
     problem(StatusCode::PAYLOAD_TOO_LARGE, "Too large", detail)
 }

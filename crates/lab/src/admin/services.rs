@@ -23,7 +23,7 @@ pub(super) async fn restart(
     let named = children.iter().find(|(service, _)| service.name() == name);
     let (service, child) = named.ok_or_else(|| not_found(format_args!("service {name:?}")))?;
     let before = service_status(*service, child);
-    // Between two processes there is nothing to end, although the service exists.
+    // A service that waits for its restart, or was stopped, has no process to end.
     if !admin.roster.request_restart(*service) {
         return Err(conflict(match child.state {
             ChildState::Stopped => format!("{name} is stopped, since the lab is stopping"),

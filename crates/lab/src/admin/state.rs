@@ -26,15 +26,16 @@ pub(crate) struct Permits {
     /// For operations of the policy store. Each uses a blocking thread, which queries of traces
     /// also need.
     pub(super) operations: Arc<Semaphore>,
-    /// For the status, and for the version with which a wait for policies begins. Neither must wait for
-    /// operations.
+    /// For the status, and for the version with which a wait for policies begins. Operations must not
+    /// delay them.
     pub(super) statuses: Arc<Semaphore>,
     /// For reading and changing faults, one request after the other.
     pub(super) faults: Arc<Semaphore>,
     /// For requests that wait until policies are in force. Each occupies a connection, which the
     /// listener cannot close to make room for others.
     pub(super) waiting: Arc<Semaphore>,
-    /// For the repeated checks of the requests that wait, whose number must not delay operations.
+    /// For the repeated checks of waiting requests, which must not delay operations, however many
+    /// requests there are.
     pub(super) checks: Arc<Semaphore>,
 }
 

@@ -1,4 +1,4 @@
-//! The API over a control plane, a pipeline and a policy store, without processes.
+//! The API with a control plane, a pipeline and a policy store, but without service processes.
 #![allow(clippy::unwrap_used)]
 
 mod bounds;
@@ -168,7 +168,7 @@ async fn diff_compares_without_applying() {
 }
 
 #[tokio::test]
-async fn equal_names_have_their_own_warnings() {
+async fn same_names_have_separate_warnings() {
     let api = Api::start(&[]);
     let policy = POLICY.replace("service-b}", "service-b, operations: [GET /]}");
     let policy = policy.replace("probability: 1%", "rateLimit: {tracesPerSecond: 1}");
@@ -221,7 +221,7 @@ async fn invalid_watched_file_is_in_the_status() {
 }
 
 #[tokio::test]
-async fn fault_replaces_earlier_one_of_operation() {
+async fn fault_replaces_earlier_fault_of_operation() {
     let api = Api::start(&[]);
     let path = "/v1/faults/service-b";
     for (fault, of_service) in [
@@ -261,7 +261,7 @@ async fn converges_at_once_without_instances() {
 }
 
 #[tokio::test]
-async fn limits_requests_that_need_not_wait() {
+async fn immediate_requests_count_towards_the_limit() {
     let api = Api::start(&[]);
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..200 {
@@ -295,7 +295,7 @@ async fn names_at_most_100_unconverged_instances() {
 }
 
 #[tokio::test]
-async fn equal_services_count_in_each_namespace() {
+async fn same_service_counts_in_each_namespace() {
     let api = Api::start(&[]);
     let other = POLICY.replace("name: one", "name: one, namespace: shop");
     let both = format!("{POLICY}\n---\n{other}");

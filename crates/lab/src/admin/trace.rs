@@ -32,7 +32,8 @@ pub(super) async fn record(request: Request, next: Next) -> Response {
     );
     let response = next.run(request).instrument(span.clone()).await;
     span.record("http.response.status_code", response.status().as_u16());
-    // As for any HTTP server: a refusal is the client's error and not the span's.
+    // OpenTelemetry's conventions leave the status of a server's span unset for a 4xx response, since
+    // the error is the client's.
     if response.status().is_server_error() {
         record_error(&span, response.status().as_str());
     }

@@ -1,4 +1,4 @@
-//! The effect of a change of policies on the services.
+//! The effect of a policy change on the services.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +12,8 @@ use spoor_policy::{
 
 use crate::wire::{Difference, PlaceSetting};
 
-/// The most characters of a setting that are shown. Tail rules may have half a megabyte of text, and
-/// the policy may decide at thousands of places.
+/// The most characters of a setting that are shown. Tail rules may contain half a megabyte of text,
+/// and the policy may decide at thousands of places.
 const MAX_SETTING_CHARS: usize = 500;
 
 /// A place at which one policy decides: namespace, service and operation (`None` for all others),
@@ -89,4 +89,32 @@ fn settings(
         }
     }
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use spoor_policy::{Rule, RuleName};
+
+    use super::*;
+
+    #[test]
+    fn tail_is_described_by_its_conditions() {
+        let gold = RuleCondition::Attribute {
+            key: "customer.tier".parse().unwrap(),
+            values: vec!["gold".to_owned(), "7".to_owned()],
+        };
+        let slow = RuleCondition::SlowerThan(Duration::from_millis(500));
+        let rule = |(at, condition)| Rule {
+            name: RuleName::new(format!("r{at}")).unwrap(),
+            condition,
+        };
+        let rules = [RuleCondition::Error, slow, gold].into_iter().enumerate();
+        let tail = TailPolicy::new(rules.map(rule).collect(), "10%".parse().unwrap()).unwrap();
+        let expected = "keep errors, slower than 500ms, customer.tier=gold|7, 10% of the rest";
+        assert_eq!(describe_tail(&tail), expected);
+    }
 }

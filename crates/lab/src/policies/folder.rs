@@ -74,8 +74,8 @@ pub(super) struct Changes {
     _watcher: notify::RecommendedWatcher,
     seen: mpsc::Receiver<()>,
     resync: tokio::time::Interval,
-    /// The latest end of the wait for a change to settle, if one was seen.
-    settles_by: Option<Instant>,
+    /// The deadline by which changes count as settled, if a change was seen.
+    settle_deadline: Option<Instant>,
 }
 
 impl Folder {
@@ -126,27 +126,27 @@ impl Folder {
             _watcher: watcher,
             seen,
             resync,
-            settles_by: None,
+            settle_deadline: None,
         })
     }
 }
 
 impl Changes {
-    /// Waits for a change, and then until changes have settled, or for the next read without a
-    /// change. Loses none when dropped: the next call continues the wait.
+    /// Waits for a change, and then until changes have settled; or, without a change, until the next
+    /// periodic read. This method is cancel safe: the next call continues the wait.
     pub(super) async fn next(&mut self) {
-        if self.settles_by.is_none() {
+        if self.settle_deadline.is_none() {
             tokio::select! {
                 _ = self.resync.tick() => return,
                 Some(()) = self.seen.recv() => {}
             }
         }
         let now = Instant::now();
-        let latest = *self.settles_by.get_or_insert(now + MAX_SETTLE_TIME);
+        let latest = *self.settle_deadline.get_or_insert(now + MAX_SETTLE_TIME);
         while let Ok(Some(())) =
             timeout_at(latest.min(Instant::now() + SETTLE_DELAY), self.seen.recv()).await
         {}
-        self.settles_by = None;
+        self.settle_deadline = None;
     }
 }
 
@@ -212,8 +212,8 @@ fn read_files(folder: &Path) -> Result<FolderFiles, FolderError> {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    // A symbolic link may lead to a file of the kernel, such as its log, whose read would wait for
-    // data.
+    // A symbolic link may lead to a kernel interface such as `/proc/kmsg`, and a read from it would
+    // block until there is data.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     wire::read_file(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_bounded_in_total() {
+    fn total_size_of_files_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let file = |number: usize| {
             let file = File::create(folder.path().join(format!("{number}.yaml"))).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn too_large_file_is_refused_as_by_apply() {
+    fn too_large_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = File::create(folder.path().join("large.yaml")).unwrap();
         file.set_len(1 << 30).unwrap();

@@ -12,20 +12,20 @@ use spoor_traces::Pipeline;
 
 use super::Inner;
 
-/// The most operations of a service that those of a policy are compared with. Clients choose the
+/// The most operations of a service with which those of a policy are compared. Clients choose the
 /// names of spans.
 const MAX_OPERATIONS: usize = 1_000;
 
 /// The most services whose operations are read for one change, which may name thousands.
 const MAX_SERVICES: usize = 64;
 
-/// The longest time in which the names in the store are read for one change or listing. Ordinary
-/// stores take milliseconds. During a listing, others wait for the lock of the policies.
+/// The longest time to read names from the trace store for one change or listing. Usually it takes
+/// milliseconds. During a listing, other requests wait for the policy store's lock.
 const MAX_READ_TIME: Duration = Duration::from_millis(500);
 
 /// The services that policies may apply to. Those of a namespace are read from the control plane at
-/// most twice, and those in the store once for all namespaces. A thousand policies may be compared
-/// with as many services as clients have named.
+/// most twice, and those in the trace store once for all namespaces, since a thousand policies may be
+/// compared with as many services as clients have named.
 pub(super) struct KnownServices<'a> {
     control: &'a Control,
     pipeline: &'a Pipeline,
@@ -38,7 +38,7 @@ pub(super) struct KnownServices<'a> {
 }
 
 impl<'a> KnownServices<'a> {
-    /// For policies with these keys.
+    /// Creates the lookup for policies with these keys.
     pub(super) fn of<'k>(inner: &'a Inner, keys: impl Iterator<Item = &'k PolicyKey>) -> Self {
         Self {
             control: &inner.control,
@@ -51,9 +51,10 @@ impl<'a> KnownServices<'a> {
         }
     }
 
-    /// The operations with which traces of a service have started, by root spans that were kept or
-    /// by its counts of decisions. Empty for a service that the policy cannot apply to, beyond the
-    /// first [`MAX_SERVICES`], and if the store has too many names or does not list them in time.
+    /// The operations that have started traces in a service, according to the root spans that were
+    /// kept and to its counts of decisions. Empty if the policy cannot apply to the service, for
+    /// services beyond the first [`MAX_SERVICES`], and if the store has too many names or does not
+    /// list them in time.
     pub(super) fn operations(
         &mut self,
         policy: &Policy,
@@ -71,7 +72,7 @@ impl<'a> KnownServices<'a> {
             let counted = self.control.operations_seen(namespace, service);
             let store = self.pipeline.store();
             let stored = store.root_operations(self.deadline, service.as_str(), MAX_OPERATIONS);
-            // Without all names, a known one could seem to be unknown.
+            // With an incomplete list, a known name could seem unknown.
             let Some(stored) = stored else {
                 return Arc::default();
             };
@@ -81,9 +82,9 @@ impl<'a> KnownServices<'a> {
         Arc::clone(reported)
     }
 
-    /// The services that have instances or polling clients. For a policy with only tail rules, also
-    /// the services that send spans, as unmodified SDKs do, if one that it names is not among those;
-    /// all that it names if these could not be read in time.
+    /// The services that have instances or polling clients. If a policy with only tail rules names
+    /// another service, the result includes the services that have sent spans, as unmodified SDKs do.
+    /// If those could not all be read in time, it also includes every service that the policy names.
     pub(super) fn for_policy(&mut self, policy: &Policy) -> &BTreeSet<ServiceName> {
         let namespace = &policy.key.namespace;
         let with_instances = self
@@ -104,7 +105,7 @@ impl<'a> KnownServices<'a> {
             known
         });
         let known = with_spans.entry(namespace.clone()).or_default();
-        // Without all names, a known one could seem to be unknown.
+        // With an incomplete list, a known name could seem unknown.
         if Instant::now() >= self.deadline {
             known.extend(policy.targets.iter().map(|it| it.service.clone()));
         }

@@ -5,8 +5,8 @@
 const MAX_POLICIES: usize = 1_000;
 /// The most services and operations named by all policies together.
 const MAX_TARGETS: usize = 10_000;
-/// The most bytes of all policies together, as JSON. Plans and statuses are made of them, so policies
-/// take a multiple of this in memory; a thousand typical ones have half a megabyte.
+/// The most bytes of all policies together, as JSON. Plans and statuses are derived from them, so they
+/// take a multiple of this in memory. A thousand typical policies take half a megabyte.
 const MAX_TOTAL_BYTES: usize = 2 * 1024 * 1024;
 
 /// Checks the numbers of policies, of services and operations, and of bytes.

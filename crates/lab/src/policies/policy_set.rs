@@ -87,8 +87,8 @@ impl PolicySet {
         let max = Strategies::MAX_OPERATIONS;
         match operations.iter().find(|(_, names)| names.len() > max) {
             Some(((_, service), names)) => Err(vec![format!(
-                "{} operations of {service} with a head in total, more than the limit of {max}; \
-                 delete some policies",
+                "policies with a head apply to {} operations of {service}, more than the limit of \
+                 {max}; delete some policies",
                 names.len()
             )]),
             None => Ok(()),
@@ -121,11 +121,11 @@ impl PolicySet {
 fn refuse_names_in(
     others: &BTreeMap<PolicyKey, Entry>,
     sent: &[Submitted],
-    why: impl Fn(&str) -> String,
+    message: impl Fn(&str) -> String,
 ) -> Result<(), Vec<String>> {
     let in_others = sent.iter().filter(|sent| others.contains_key(&sent.key));
     let mut errors = ReportedErrors::default();
-    errors.extend(in_others.map(|sent| sent.name_error(&why(sent.key.name.as_str()))));
+    errors.extend(in_others.map(|sent| sent.name_error(&message(sent.key.name.as_str()))));
     errors.ok_if_empty()
 }
 

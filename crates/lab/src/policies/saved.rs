@@ -75,8 +75,8 @@ impl SavedFile {
         })
     }
 
-    /// Replaces the file. `not_read_yet` has the times of the folder's policies until this run has
-    /// accepted them. A crash leaves either the old file or the new one.
+    /// Replaces the file. `not_read_yet` has the times at which the folder's policies were first
+    /// accepted, until this run has accepted them. A crash leaves either the old file or the new one.
     pub(super) fn write(
         &self,
         set: &PolicySet,
@@ -87,7 +87,7 @@ impl SavedFile {
             .values()
             .map(|entry| (&entry.policy.key, entry.policy.created));
         let not_read_yet = not_read_yet.iter().map(|(key, at)| (key, *at));
-        // Of two times for a policy the later in the chain wins: the one that was read.
+        // If a policy has two times, the later one in the chain wins: the one that was read.
         let folder: BTreeMap<&PolicyKey, Timestamp> = not_read_yet.chain(read).collect();
         let content = Content {
             applied: set.applied.values().map(|it| it.resource.clone()).collect(),

@@ -30,9 +30,9 @@ impl Submitted {
     }
 
     /// An error about the policy's name, with file and line.
-    pub(super) fn name_error(&self, why: &str) -> ManifestError {
+    pub(super) fn name_error(&self, message: &str) -> ManifestError {
         let path = FieldPath::root().field("metadata").field("name");
-        self.manifest.error(FieldError::new(path, why))
+        self.manifest.error(FieldError::new(path, message))
     }
 }
 
@@ -95,8 +95,8 @@ pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>
             }
             Err(invalid) => errors.extend(invalid),
         }
-        // Such a set would be too large. Checked after each document, so that texts that expand much
-        // are not all in memory.
+        // A set with these policies would be too large. Checked after each document, so that documents
+        // that take far more memory than their text are not all held at once.
         check_sizes(sent.len(), 0, bytes)?;
     }
     errors.ok_if_empty().map(|()| sent)

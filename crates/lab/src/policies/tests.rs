@@ -1,4 +1,4 @@
-//! The text of the log.
+//! The texts of log messages.
 
 #![allow(clippy::unwrap_used)]
 

@@ -46,7 +46,7 @@ impl PolicyStore {
             Ok(files) => files,
             Err(error) => return self.set_folder_errors(vec![with_causes(&error)]),
         };
-        // Under another version, other policies may be applied, and conflict with those of the folder.
+        // Under another version, other policies may have been applied that conflict with the folder's.
         let is_same = |(before, version): &(FolderFiles, Version)| {
             *before == files && *version == self.0.control.version()
         };
@@ -173,7 +173,7 @@ impl PolicyStore {
     }
 }
 
-/// The first errors for the log, each in a line, and the number of the others.
+/// The first errors for the log, each on its own line, and the number of the others.
 fn first_errors(errors: &[String]) -> String {
     let (first, others) = errors.split_at(errors.len().min(MAX_LOGGED));
     let mut lines = first.join("\n  ");
@@ -184,7 +184,7 @@ fn first_errors(errors: &[String]) -> String {
     lines
 }
 
-/// Waits until a time, and then for new evidence, which arrives often. Loses none when dropped.
+/// Waits until a time, and then for new evidence, which arrives often. This function is cancel safe.
 async fn changed_after(time: Instant, evidence: &mut watch::Receiver<u64>) {
     tokio::time::sleep_until(time).await;
     if evidence.changed().await.is_err() {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unreadable_file_hides_no_other_error() {
+    async fn unreadable_file_does_not_hide_other_errors() {
         let folder = tempfile::tempdir().unwrap();
         let store = store_in(folder.path());
         let watched = |name: &str| folder.path().join("watched").join(name);

@@ -1,4 +1,4 @@
-//! The process of one service, over its restarts.
+//! The process of one service, across its restarts.
 
 use std::{
     ffi::OsString,
@@ -26,7 +26,7 @@ use crate::{service::Service, settings::REDIS_URL};
 /// and so do not outlive the lab.
 pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
 
-/// The variable for the most spans that wait for their export, and its value for services: a quarter
+/// The variable that limits the spans waiting for export, and its value for services: a quarter
 /// of its default, since the spans of all services wait at the same time, up to 32 MiB of each.
 const MAX_QUEUE_SIZE: (&str, &str) = ("OTEL_BSP_MAX_QUEUE_SIZE", "16384");
 
@@ -99,7 +99,7 @@ impl Supervised {
         let instance = uuid::Uuid::new_v4().to_string();
         let mut command = process::Command::new(&self.spec.executable);
         // An endpoint or header meant for the lab's own exporter would divert the services' spans.
-        for name in inherited_settings() {
+        for name in variables_to_remove() {
             command.env_remove(name);
         }
         if std::env::var_os(MAX_QUEUE_SIZE.0).is_none() {
@@ -203,7 +203,7 @@ impl Supervised {
 
 /// The inherited variables to remove: those of the lab's own exporter, and the Redis URL, which the
 /// lab sets itself.
-fn inherited_settings() -> impl Iterator<Item = OsString> {
+fn variables_to_remove() -> impl Iterator<Item = OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names.filter(|name| {
         name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_") || name == REDIS_URL

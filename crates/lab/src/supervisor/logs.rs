@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_each_line_and_ends_the_last() {
+    async fn prefixes_each_line_and_ends_the_last() {
         assert_eq!(
             followed(b"one\ntwo").await,
             ["service-a      | one\n", "service-a      | two\n"]
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn breaks_an_endless_line() {
+    async fn splits_an_endless_line() {
         let lines = followed(&vec![b'x'; 3 * MAX_LINE_BYTES]).await;
         let limit = 2 * MAX_LINE_BYTES + 64;
         assert!(lines.len() >= 3 && lines.iter().all(|line| line.len() < limit));
@@ -338,7 +338,7 @@ mod tests {
         Entry::Line(service, text.as_bytes().to_vec())
     }
 
-    /// The lines printed of three before the release and one after it.
+    /// Returns which of three lines before the release and one after it are printed.
     fn printed(release: Release) -> String {
         let mut printer = Printer::new(vec![]);
         printer.handle(line(Service::Wishlist, "w1 "));

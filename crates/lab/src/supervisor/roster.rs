@@ -29,11 +29,11 @@ pub(crate) struct Child {
     pub(crate) state: State,
     /// The number of restarts.
     pub(crate) restarts: u32,
-    /// The number of failures: ends that nobody requested, and processes that could not be started.
+    /// The number of processes that ended although no restart was requested, or that did not start.
     failures: u32,
     /// The reason why the last process failed.
     failure: Option<String>,
-    /// True if the process is to be replaced by another one, so that its end is not a failure.
+    /// True if a restart was requested, so that the end of the process is not a failure.
     is_restarting: bool,
 }
 
@@ -79,7 +79,7 @@ impl Roster {
         self.children.lock().clone()
     }
 
-    /// Requests that a service's process is replaced. Returns false if there is none.
+    /// Requests the replacement of a service's process. Returns false if it has no process.
     ///
     /// Only the task that waits for the process may signal it: after its end, the process ID may
     /// belong to another one.

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use super::{Rule, RuleCondition};
 
-/// The value of a span's attribute. Texts are bytes, since most need no validation as UTF-8.
+/// The value of a span's attribute. A string is given as bytes, since most need no validation as
+/// UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AttributeValue<'a> {
-    /// Equal if the bytes are.
+    /// A string. Matches a rule's value with the same bytes.
     Text(&'a [u8]),
-    /// Equal to `true` or `false`.
+    /// A Boolean. Matches the value `true` or `false`.
     Bool(bool),
-    /// Equal to every text that is this number.
+    /// An integer. Matches every value that is this number.
     Int(i64),
-    /// Equal to every text that is a number with the same bits.
+    /// A floating-point number. Matches every value that is a number with the same bits.
     Double(f64),
 }
 
@@ -25,9 +26,9 @@ pub(super) struct AttributeIndex(BTreeMap<Vec<u8>, KeyIndex>);
 /// The values of all rules for one key, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct KeyIndex {
-    /// Each as the index of its rule and its index there.
+    /// Each as the index of its rule and its index among the values of that rule.
     texts: Vec<(usize, usize)>,
-    // Parsed once: a text of hundreds of digits takes microseconds.
+    // Parsed once: a string of hundreds of digits takes microseconds.
     ints: Vec<(i64, usize)>,
     doubles: Vec<(u64, usize)>,
 }
@@ -117,7 +118,7 @@ mod tests {
         all.iter().enumerate().map(rule).collect()
     }
 
-    /// The result of the index, found by comparing with each value of each rule.
+    /// The expected result of the index, found by comparing with each value of each rule.
     fn first_by_comparison(rules: &[Rule], key: &str, value: AttributeValue<'_>) -> Option<usize> {
         let equals = |text: &String| match value {
             AttributeValue::Text(bytes) => text.as_bytes() == bytes,

@@ -20,7 +20,7 @@ pub struct Spec {
     pub targets: Vec<(String, Vec<String>)>,
     pub head: Option<Strategy>,
     pub otherwise: Option<Probability>,
-    pub has_rules: bool,
+    pub conditions: Vec<RuleCondition>,
 }
 
 impl Spec {
@@ -34,7 +34,7 @@ impl Spec {
             targets: vec![],
             head: Some(Strategy::Probability(Probability::ALWAYS)),
             otherwise: Some(Probability::NEVER),
-            has_rules: true,
+            conditions: vec![RuleCondition::Error],
         }
     }
 
@@ -88,11 +88,8 @@ impl Spec {
         }
     }
 
-    pub fn no_rules(self) -> Self {
-        Self {
-            has_rules: false,
-            ..self
-        }
+    pub fn rules(self, conditions: Vec<RuleCondition>) -> Self {
+        Self { conditions, ..self }
     }
 
     pub fn head_only(self) -> Self {
@@ -114,14 +111,14 @@ impl Spec {
                 .map(|name| name.parse().unwrap())
                 .collect(),
         });
-        let rule = Rule {
-            name: RuleName::new("errors").unwrap(),
-            condition: RuleCondition::Error,
+        let rule = |(at, condition)| Rule {
+            name: RuleName::new(format!("rule-{at}")).unwrap(),
+            condition,
         };
-        let rules = if self.has_rules { vec![rule] } else { vec![] };
+        let rules = self.conditions.iter().cloned().enumerate().map(rule);
         let tail = self
             .otherwise
-            .map(|share| TailPolicy::new(rules, share).unwrap());
+            .map(|share| TailPolicy::new(rules.collect(), share).unwrap());
         let key = PolicyKey {
             namespace: Namespace::new(&self.namespace).unwrap(),
             name: name(&self.name),

@@ -1,4 +1,4 @@
-//! Validation of texts and numbers, and the messages for invalid ones.
+//! Validation of strings and numbers, and the messages for invalid ones.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_parsed_or_rejected(text in ".{0,80}") {
+    fn any_string_is_parsed_or_rejected(text in ".{0,80}") {
         if let Ok(probability) = text.parse::<Probability>() {
             prop_assert!(probability <= Probability::ALWAYS);
         }
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn percent_like_texts_agree_with_floats(text in "[0-9]{1,3}(\\.[0-9]{1,6})?") {
+    fn percent_like_strings_agree_with_floats(text in "[0-9]{1,3}(\\.[0-9]{1,6})?") {
         let number: f64 = text.parse().unwrap();
         match format!("{text}%").parse::<Probability>() {
             Ok(probability) => prop_assert!((probability.as_f64() * 100.0 - number).abs() < 1e-9),

@@ -1,4 +1,5 @@
-//! Properties of any policies, compared with a plain implementation of the rules.
+//! Properties of the resolution of arbitrary policies, compared with a plain implementation of the
+//! rules.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,10 @@
 //! The winners of places and the outcomes of policies.
 
+use std::time::Duration;
+
 use jiff::{Timestamp, ToSpan};
 use rstest::rstest;
-use spoor_policy::{Acceptance, Namespace, Policy, Resolution, Strategy, resolve};
+use spoor_policy::{Acceptance, Namespace, Policy, Resolution, RuleCondition, Strategy, resolve};
 
 use crate::build::{NOW, Spec, key, name, table};
 
@@ -33,7 +35,7 @@ fn overridden(resolution: &Resolution, policy: &str) -> Vec<String> {
 #[case::the_older(Spec::new("q").created(-2), Spec::new("p").created(-1))]
 #[case::the_first_by_name(Spec::new("p"), Spec::new("q"))]
 #[case::one_in_force_before_one_that_ended(Spec::new("p"), Spec::new("q").priority(9).ends(-1))]
-#[case::ended_to_the_nanosecond(Spec::new("p"), Spec::new("q").priority(9).ends(0))]
+#[case::one_in_force_before_one_that_ends_now(Spec::new("p"), Spec::new("q").priority(9).ends(0))]
 fn one_policy_wins(#[case] winner: Spec, #[case] loser: Spec) {
     for specs in [[winner.clone(), loser.clone()], [loser, winner.clone()]] {
         let resolution = resolved(&specs);
@@ -255,7 +257,7 @@ fn plan_of_many_operations_has_fewer_phases() {
 }
 
 #[test]
-fn phase_with_the_same_strategies_is_hidden() {
+fn equal_consecutive_phases_do_not_change_digest() {
     let same = resolved(&[Spec::new("now").priority(1).ends(10), Spec::new("then")]);
     let always = resolved(&[Spec::new("then")]);
     assert_eq!(table(&same, "a").phases().len(), 2);
@@ -272,11 +274,11 @@ fn phase_with_the_same_strategies_is_hidden() {
 #[case::own_head(Spec::new("p").percent(1).otherwise("1%"), &[
     "tail rules apply only to the traces that a head keeps: 1% by its own head at every service",
 ])]
-#[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").no_rules(), &[
+#[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").rules(vec![]), &[
     "tail rules apply only to the traces that a head keeps: 1% by its own head at every service; where a head keeps less than `tail.otherwise`, the tail keeps every trace that it receives",
 ])]
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
-    "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service",
+    "polling clients cannot apply a rate limit to individual operations; they sample these like the rest of the service",
 ])]
 fn fields_without_effect_cause_warnings(#[case] spec: Spec, #[case] expected: &[&str]) {
     assert_eq!(resolved(&[spec]).outcomes[&key("p")].warnings, expected);
@@ -290,7 +292,7 @@ fn fields_without_effect_cause_warnings(#[case] spec: Spec, #[case] expected: &[
 #[case::lower_for_an_operation(&[], &["everywhere", "y"], r#"1% by "y" at a "y", 2% by "head" at a (except "y")"#)]
 #[case::namespace(&[], &["everywhere", "rest", "x", "y"], r#"1% by "y" at a "y", 2% by "head" at a (except "x", "y"), 3% by "rest" at every service (except a)"#)]
 #[case::other_tail(&[], &["everywhere", "tail"], "")]
-fn tail_warns_of_heads_by_place(
+fn tail_warning_names_heads_by_place(
     #[case] operations: &[&str],
     #[case] others: &[&str],
     #[case] heads: &str,
@@ -332,7 +334,7 @@ fn tail_warning_names_three_operations() {
 }
 
 #[test]
-fn expired_policy_has_its_expiry() {
+fn expired_policy_reports_its_expiry() {
     let resolution = resolved(&[Spec::new("p").ends(-60)]);
     assert_eq!(
         acceptance(&resolution, "p"),
@@ -349,7 +351,17 @@ fn tail_digest_is_stable() {
         let namespace = Namespace::default();
         resolved(specs).tail.digest(&namespace).to_string()
     };
+    // All conditions, since the number of each is part of stored digests.
+    let conditions = vec![
+        RuleCondition::Error,
+        RuleCondition::SlowerThan(Duration::from_millis(500)),
+        RuleCondition::Attribute {
+            key: "customer.tier".parse().unwrap(),
+            values: vec!["gold".to_owned(), "7".to_owned()],
+        },
+    ];
     let spec = Spec::new("p").at("a", &["x"]).otherwise("10%");
+    let spec = spec.rules(conditions);
     assert_eq!(
         digest(std::slice::from_ref(&spec)),
         "6d346b535e6d9bcf4cd310a7e56b1171"
@@ -365,7 +377,7 @@ fn tail_digest_is_stable() {
     let others = [
         vec![],
         vec![spec.clone().otherwise("11%")],
-        vec![spec.clone().no_rules()],
+        vec![spec.clone().rules(vec![])],
         vec![Spec::new("q").at("a", &["x"]).otherwise("10%")],
         vec![Spec::new("p").at("a", &["y"]).otherwise("10%")],
         vec![Spec::new("p").at("a", &[]).otherwise("10%")],

@@ -132,7 +132,7 @@ struct Page {
 #[rstest]
 #[case("limit=a%20b", "limit: must be a whole number, not \"a b\"")]
 #[case("limit=65536", "limit: must be a whole number, not \"65536\"")]
-#[case("after=1&after=2", "duplicate parameter `after`; give it once")]
+#[case("after=1&after=2", "duplicate parameter `after`; pass it once")]
 #[case("size=1", "unknown parameter `size`, expected `after` or `limit`")]
 #[tokio::test]
 async fn refusal_names_the_parameter(#[case] query: &str, #[case] detail: &str) {

@@ -24,7 +24,8 @@ use super::{
 /// The longest time in which a peer that still reads its response reads [`MIN_READ_BYTES`]. A round
 /// trip takes less, even if a packet is lost and sent again.
 const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
-/// With fewer, a peer could keep many responses in memory by reading a byte now and then.
+/// The fewest bytes that such a peer reads in that time. With fewer, a peer could keep many
+/// responses in memory by reading a byte now and then.
 const MIN_READ_BYTES: usize = 64 << 10;
 
 /// The time for the first request of a connection to arrive and be read, during which the connection
@@ -53,7 +54,7 @@ struct State {
     /// Requests that wait for the server.
     working: usize,
     /// The time of the last step: a request began, ended or recorded the side that it waits for, or
-    /// the peer read a part of a response. Bytes of an unfinished head are no step.
+    /// the peer read a part of a response. Bytes of an unfinished head do not count as a step.
     last_step: Instant,
     has_responded: bool,
     /// Bytes of the heads of requests whose response has not begun.
@@ -76,7 +77,7 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unread {
     pub(super) bytes: usize,
-    /// True if the peer has stopped reading, or almost: less than [`MIN_READ_BYTES`] in
+    /// True if the peer has stopped reading, or almost: fewer than [`MIN_READ_BYTES`] in
     /// [`MAX_READ_PAUSE`].
     pub(super) is_stalled: bool,
     /// True if they belong to the only request on the connection.
@@ -142,7 +143,7 @@ impl Activity {
     }
 
     /// Ends the connection after the requests in progress, unless its first request has not arrived
-    /// or it is ending already. Returns whether it does.
+    /// or it is ending already. Returns true if this call ends it.
     pub(super) fn end(&self) -> bool {
         let state = self.state.lock();
         let ends = (state.has_responded || state.requests > 0) && !self.is_ending();
@@ -262,8 +263,8 @@ impl Activity {
 
 impl State {
     /// Returns whether the connection may hold an incomplete head. Before the first response, all
-    /// that was received counts as one, a TLS handshake or a preface too. After that, only what
-    /// takes more memory than an idle connection does.
+    /// received bytes count as one, including a TLS handshake or a preface. After that, they count
+    /// only if they take more memory than an idle connection does.
     fn has_unfinished_head(&self) -> bool {
         let idle_bytes = if self.has_responded {
             READ_BUFFER_BYTES
@@ -316,7 +317,7 @@ impl RequestActivity {
 
     /// Counts the memory that the request's head takes.
     pub(super) fn add_head(&self, bytes: usize) {
-        // Most heads count nothing, and need no lock.
+        // Most heads add nothing, and need no lock.
         if bytes == 0 {
             return;
         }

@@ -27,8 +27,8 @@ const MIN_FRAME_BYTES: usize = 64;
 
 /// The time within which a body of any length usually arrives. Slower ones end when room is needed.
 const MAX_USUAL_BODY_TIME: Duration = Duration::from_secs(2);
-/// The fewest bytes to free at a time by ending slow bodies, if they hold as many: the length of the
-/// longest body that receivers accept.
+/// The fewest bytes to free at a time by ending slow bodies, if they hold that many: the length of
+/// the longest body that receivers accept.
 const MIN_FREED_BYTES: usize = 16 << 20;
 
 /// The incomplete bodies of this process, each with the time when its first part arrived. Bodies
@@ -133,8 +133,8 @@ impl Exchange {
         self.is_over_budget.load(Ordering::Acquire)
     }
 
-    /// Begins the response. From then on both sides may stream, so the rest of the body is
-    /// neither bounded in time nor counted.
+    /// Begins the response. From then on, both sides may stream, so the rest of the body is neither
+    /// bounded in time nor counted.
     pub(super) fn begin_response(&self) {
         self.has_response_begun.store(true, Ordering::Release);
         self.activity.set_waiting_for_server(true);
@@ -149,7 +149,7 @@ impl Exchange {
         if held == 0 && self.is_partial() {
             let mut partial = PARTIAL_BODIES.lock();
             // Bodies that are no longer partial are removed only when the list is full. Room for as
-            // many again is then reserved, so that few requests visit the whole list. Streams in
+            // many again is then reserved, so that few requests scan the whole list. Streams in
             // both directions are removed too: they live long after their response has begun.
             if partial.len() == partial.capacity() {
                 partial.retain(|(_, other)| other.upgrade().is_some_and(|it| it.is_partial()));

@@ -45,8 +45,8 @@ const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 /// A client with `https` in its settings retries for as long as it runs.
 static TLS_REFUSALS: LogLimit = LogLimit::new();
 
-/// Sets the socket's options, does the TLS handshake if there is TLS, and serves requests until the
-/// connection ends. After `stop`, no new requests are accepted.
+/// Sets the socket's options, performs the TLS handshake if there is TLS, and serves requests until
+/// the connection ends. After `stop`, no new requests are accepted.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,

@@ -18,16 +18,17 @@ pub struct Limits {
     pub max_connections: usize,
     /// The most HTTP/2 streams at a time on one connection. Clients wait before they open more.
     pub max_streams_per_connection: u32,
-    /// The most requests at a time over all connections. While less than a quarter of them is free,
-    /// requests of a connection with more than its equal share of that quarter are refused. When
-    /// none is free, a quarter as many wait for up to a second; more are refused. So a single
-    /// connection, such as that of a gateway to its upstream, has at most three quarters.
+    /// The most requests at a time over all connections. While fewer than a quarter of them are
+    /// free, requests of a connection with more than its equal share of that quarter are refused.
+    /// When none is free, a quarter as many wait for up to a second, and further ones are refused.
+    /// A single connection, such as that of a gateway to its upstream, therefore has at most three
+    /// quarters.
     pub max_requests: usize,
     /// The most bytes of request bodies that handlers have read before they respond, over all
-    /// connections. More are refused, and the largest of the bodies that have been arriving for more
-    /// than 2 s end. Bodies that no handler has read yet take up to as many bytes again, or 16 KiB
-    /// for each of `max_requests` if that is more, and a quarter of that for those of requests that
-    /// wait.
+    /// connections. Further bytes are refused, and the largest of the bodies that have been
+    /// arriving for more than 2 s end. Bodies that no handler has read yet take up to as many bytes
+    /// again, or 16 KiB for each of `max_requests` if that is more. Those of requests that wait for
+    /// one of `max_requests` take up to a quarter of that in addition.
     pub max_body_bytes: usize,
     /// The time for a TLS handshake, for a connection's first request, and for the head of each
     /// HTTP/1 request, including the wait for its first byte.

@@ -70,12 +70,12 @@ const MAX_EVICTED_AT_ONCE: usize = 16;
 /// The most bytes of responses that were built and not read yet, over all connections of the
 /// process: two of the longest responses of the query APIs (docs/query.md).
 const MAX_UNREAD_BYTES: usize = 64 << 20;
-/// The most connections that have sent a part of a request's head. With the longest heads each
+/// The most connections that have sent a part of a request's head. With the longest heads, each
 /// takes about 64 KiB, together 64 MiB. Clients send a head at once, so few are incomplete.
 const MAX_UNFINISHED_HEADS: usize = 1024;
 /// The most bytes of the heads of requests whose response has not begun, over all connections of
-/// the process, not counting `UNCOUNTED_HEAD_BYTES` of each. Without this bound each listener could
-/// hold as many heads of 48 KiB as it allows requests.
+/// the process, not counting `UNCOUNTED_HEAD_BYTES` of each. Without this bound, each listener
+/// could hold as many heads of 48 KiB as it allows requests.
 const MAX_TOTAL_HEAD_BYTES: usize = 64 << 20;
 
 /// The bounds on all connections together.
@@ -92,7 +92,7 @@ struct Bounds {
 pub(super) struct Registry {
     max: Bounds,
     totals: Arc<Totals>,
-    /// Connections that have to be closed usually come in large numbers.
+    /// Limits the warnings, since connections that have to be closed usually come in large numbers.
     warnings: LogLimit,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Entry>>,
@@ -152,21 +152,20 @@ impl Registry {
 
     /// Closes some connections of these listeners to make room for another one. If none can be
     /// closed, the oldest end after their requests in progress: a client that always has a next
-    /// request would otherwise keep its connection, and others would get none.
-    /// Returns how many.
+    /// request would otherwise keep its connection, and others would get none. Returns the number
+    /// of connections closed or ended.
     pub(super) fn make_room(&self, is_included: impl Fn(u64) -> bool) -> usize {
         let open = self.open.lock();
         let included = || staying(&open).filter(|it| is_included(it.listener));
         let waiting = included().filter_map(|it| it.activity.waiting());
-        // In a flood of new connections, they go first, before those of clients that were served.
+        // In a flood, new connections are closed first, before those of clients that were served.
         let protects_new = waiting.filter(Waiting::is_new).count() <= included().count() / 2;
-        drop(open);
-        let evicted =
-            self.evict(|of, waiting| is_included(of) && !(protects_new && waiting.is_new()));
+        let may_close =
+            |of, waiting: &Waiting| is_included(of) && !(protects_new && waiting.is_new());
+        let evicted = evict(&open, may_close);
         if evicted > 0 {
             return evicted;
         }
-        let open = self.open.lock();
         let included = open.iter().filter(|(_, it)| is_included(it.listener));
         let mut included: Vec<_> = included.collect();
         included.sort_unstable_by_key(|(key, _)| **key);
@@ -174,26 +173,9 @@ impl Registry {
         ending.take(MAX_EVICTED_AT_ONCE).count()
     }
 
-    /// Closes some of the connections that wait for their peer and that `is_included` selects by
-    /// their listener and their wait. Those without a request come first; among equals, those that
-    /// have had no response yet, and then those that have waited longest. Returns how many.
-    fn evict(&self, is_included: impl Fn(u64, &Waiting) -> bool) -> usize {
-        let open = self.open.lock();
-        let mut waiting: Vec<_> = staying(&open)
-            .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
-            .filter(|(entry, waiting)| is_included(entry.listener, waiting))
-            .collect();
-        // By time alone, a client that sends a request slowly would be closed before the newer
-        // connections of a flood.
-        waiting.sort_by_key(|(_, waiting)| {
-            (waiting.has_requests, waiting.has_responded, waiting.since)
-        });
-        close_some(waiting.into_iter().map(|(entry, _)| entry))
-    }
-
-    /// Closes some of the connections of a listener that have requests which wait for their peer,
-    /// beginning with those that have the most. Requests of the same connection that wait for the
-    /// server do not protect it: otherwise one of them would suffice to keep a hundred permits.
+    /// Closes some of a listener's connections whose requests wait for their peer, beginning with
+    /// those that have the most. Requests of the same connection that wait for the server do not
+    /// protect it: otherwise one of them would suffice to keep a hundred permits.
     pub(super) fn evict_requests(&self, listener: u64) {
         let open = self.open.lock();
         let mut waiting: Vec<_> = staying(&open)
@@ -206,10 +188,10 @@ impl Registry {
     }
 
     /// Closes some connections if too many have sent a part of a head, in the order of
-    /// [`Registry::evict`].
+    /// [`evict`].
     pub(super) fn limit_heads(&self) {
         if self.totals.unfinished_heads.get() > self.max.unfinished_heads {
-            let closed = self.evict(|_, waiting| waiting.has_unfinished_head);
+            let closed = evict(&self.open.lock(), |_, waiting| waiting.has_unfinished_head);
             self.warn(closed, "closed connections with incomplete requests");
         }
     }
@@ -284,6 +266,21 @@ impl Registry {
 /// and memory that it frees must not be counted twice.
 fn staying(open: &HashMap<u64, Entry>) -> impl Iterator<Item = &Entry> {
     open.values().filter(|entry| !entry.activity.is_closing())
+}
+
+/// Closes some of the connections that wait for their peer and that `is_included` selects by
+/// their listener and their wait. Those without a request come first; among equals, those that
+/// have had no response yet, and then those that have waited longest. Returns how many.
+fn evict(open: &HashMap<u64, Entry>, is_included: impl Fn(u64, &Waiting) -> bool) -> usize {
+    let mut waiting: Vec<_> = staying(open)
+        .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
+        .filter(|(entry, waiting)| is_included(entry.listener, waiting))
+        .collect();
+    // By time alone, a client that sends a request slowly would be closed before the newer
+    // connections of a flood.
+    waiting
+        .sort_by_key(|(_, waiting)| (waiting.has_requests, waiting.has_responded, waiting.since));
+    close_some(waiting.into_iter().map(|(entry, _)| entry))
 }
 
 /// Closes the first of the connections. Returns how many.

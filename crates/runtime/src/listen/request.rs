@@ -90,18 +90,18 @@ impl RequestHandler {
             return Err(RequestRefusal::Host(host.to_owned()));
         }
         // Streams outlive their connection until they are next polled, and each would then build a
-        // response that is never sent.
-        // A peer that never acknowledges the graceful shutdown of HTTP/2 could begin streams for ever.
+        // response that is never sent. A peer that never acknowledges the graceful shutdown of
+        // HTTP/2 could begin streams indefinitely.
         if activity.is_closing() || activity.is_ending() || self.is_over_share(activity) {
             return Err(RequestRefusal::Busy);
         }
         self.acquire_permit().await.ok_or(RequestRefusal::Busy)
     }
 
-    /// True if less than a quarter of the permits is free, and the connection has more than one
+    /// True if fewer than a quarter of the permits are free, and the connection has more than one
     /// request and more than its equal share of that quarter. Connections without requests have no
-    /// share. Without this check, some connections with as many requests as they may have would
-    /// leave none for the others.
+    /// share. Without this check, a few connections with the maximum number of requests would leave
+    /// none for the others.
     fn is_over_share(&self, activity: &Activity) -> bool {
         let last = self.limits.max_requests / 4;
         let share = last / self.busy.get().max(1);

@@ -23,7 +23,7 @@ pub(super) struct ResponseBody {
 /// Bytes of a response that hyper holds and the peer has not read.
 ///
 /// For HTTP/2, hyper takes the first frame even if the peer's window is closed, and each further one
-/// once the window has had room for a byte of the one before. A frame of any length is kept until
+/// once the window has had room for a byte of the previous one. A frame of any length is kept until
 /// the peer has read it. So neither the body nor the window bounds the memory.
 #[derive(Debug)]
 pub(super) struct UnreadBytes {

@@ -59,8 +59,8 @@ pub async fn in_turn(request: Request, next: Next) -> Response {
 async fn in_turn_within(max_wait: Duration, request: Request, next: Next) -> Response {
     let connection = ConnectionTurn::of(request.extensions());
     let Ok(_turn) = timeout(max_wait, connection.take()).await else {
-        let detail = "the requests before this one on its connection take too long; try again in a \
-                      moment, or on another connection";
+        let detail = "earlier requests on this connection take too long; try again in a moment, or on \
+                      another connection";
         return match is_grpc(request.headers()) {
             true => Status::unavailable(detail).into_http(),
             false => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response(),
@@ -98,6 +98,7 @@ mod tests {
             response = pin!(request("/", &other)) => assert!(response.unwrap().status().is_success()),
         }
     }
+
     #[tokio::test]
     async fn request_that_waits_too_long_is_refused() {
         let router = Router::new().route("/", get(async || {}));

@@ -71,7 +71,7 @@ pub fn traces_endpoint(environment: &mut Environment<'_>, protocol: Protocol) ->
     };
     match protocol {
         Protocol::Grpc => Some(base),
-        // By the specification, a path is appended to the base URL only, not to the one for traces.
+        // The specification appends a path to the base URL only, not to the one for traces.
         Protocol::HttpProtobuf => append_path(&base, "v1/traces"),
     }
 }

@@ -46,8 +46,8 @@ async fn full_listener_closes_the_longest_waiting() {
         ..Limits::default()
     };
     let running = listen(limits);
-    let mut oldest = running.sending(b"").await;
-    let _other = running.sending(H2_PREFACE).await;
+    let mut oldest = running.connect_and_send(b"").await;
+    let _other = running.connect_and_send(H2_PREFACE).await;
     let response = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
     let response = response.await.unwrap().unwrap();
     assert_eq!(response.text().await.unwrap(), "hello");
@@ -72,7 +72,7 @@ async fn busy_connection_is_not_closed() {
         .route("/never", get(never));
     let running = listen_with(router, limits, DEADLINE);
     let busy = running
-        .sending(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .connect_and_send(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
     let entered = tokio::time::timeout(DEADLINE, entering.recv()).await;
     entered.unwrap().unwrap();
@@ -100,7 +100,7 @@ async fn pipelining_connection_makes_room_for_others() {
     let running = listen_with(router, limits, DEADLINE);
     // Takes longer than the deadline.
     let requests = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
-    let mut pipelining = running.sending(&requests).await;
+    let mut pipelining = running.connect_and_send(&requests).await;
     let response = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
     assert_eq!(response.await.unwrap().unwrap().status(), 200);
     read_to_end(&mut pipelining).await;
@@ -113,7 +113,7 @@ async fn half_sent_request_makes_room_for_others() {
         ..Limits::default()
     };
     let running = listen(limits);
-    let mut half = running.sending(HALF_A_BODY).await;
+    let mut half = running.connect_and_send(HALF_A_BODY).await;
     // Succeeds once the handler waits for the rest of the half-sent request.
     let succeeds = async {
         loop {
@@ -167,7 +167,7 @@ async fn slow_body_makes_room_for_others() {
     let running = listen(limits);
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1400\r\n\r\n";
     let part = format!("{head}{}", "a".repeat(1000));
-    let mut slow = running.sending(part.as_bytes()).await;
+    let mut slow = running.connect_and_send(part.as_bytes()).await;
     let post = || {
         let client = reqwest::Client::new();
         client.post(running.url()).body(vec![b'a'; 1000]).send()

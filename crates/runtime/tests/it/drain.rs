@@ -11,8 +11,8 @@ use crate::support::{DEADLINE, H2_PREFACE, listen, listen_with};
 #[tokio::test]
 async fn idle_connections_do_not_delay_the_shutdown() {
     let running = listen(Limits::default());
-    let _silent = running.sending(b"").await;
-    let mut idle = running.sending(H2_PREFACE).await;
+    let _silent = running.connect_and_send(b"").await;
+    let mut idle = running.connect_and_send(H2_PREFACE).await;
     idle.read_exact(&mut [0; 9]).await.unwrap();
     running.stop.cancel();
     let ended = tokio::time::timeout(DEADLINE / 2, running.ended);
@@ -29,7 +29,7 @@ async fn requests_are_cut_off_after_the_grace_period() {
     let router = Router::new().route("/", get(handler));
     let running = listen_with(router, Limits::default(), Duration::from_millis(20));
     let _waiting = running
-        .sending(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .connect_and_send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
     entering.recv().await.unwrap();
     running.stop.cancel();

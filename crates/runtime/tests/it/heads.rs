@@ -8,7 +8,8 @@ use crate::support::{DEADLINE, listen, read_to_end};
 
 /// The most connections of a process that may have sent a part of a head.
 const MAX_UNFINISHED_HEADS: usize = 1024;
-/// Enough for both ends of the connections: a listener may have three eighths as many.
+/// Enough for both ends of the connections: a listener may have three eighths as many connections
+/// as its process may have descriptors.
 const MIN_DESCRIPTORS: u64 = 4 * 1024;
 
 #[rstest::rstest]
@@ -41,10 +42,16 @@ async fn unfinished_heads_have_a_bound() {
         header_timeout: DEADLINE * 10,
         ..Limits::default()
     });
-    let mut oldest = running.sending(b"GET / HTTP/1.1\r\nHost: local").await;
+    let mut oldest = running
+        .connect_and_send(b"GET / HTTP/1.1\r\nHost: local")
+        .await;
     let mut others = Vec::new();
     for _ in 0..MAX_UNFINISHED_HEADS {
-        others.push(running.sending(b"GET / HTTP/1.1\r\nHost: local").await);
+        others.push(
+            running
+                .connect_and_send(b"GET / HTTP/1.1\r\nHost: local")
+                .await,
+        );
     }
     read_to_end(&mut oldest).await;
     let mut newest = others.pop().unwrap();

@@ -33,7 +33,7 @@ async fn localhost_has_both_loopback_addresses() {
 }
 
 #[tokio::test]
-async fn a_rebound_name_is_refused() {
+async fn dns_rebinding_is_refused() {
     let running = listen(Limits::default());
     for client in [reqwest::Client::new(), http2()] {
         let request = client.get(running.url()).header("host", "evil.example");
@@ -46,7 +46,9 @@ async fn a_rebound_name_is_refused() {
 #[tokio::test]
 async fn a_tls_client_gets_an_alert() {
     let running = listen(Limits::default());
-    let mut stream = running.sending(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3]).await;
+    let mut stream = running
+        .connect_and_send(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3])
+        .await;
     let mut alert = [0; 7];
     let reading = stream.read_exact(&mut alert);
     tokio::time::timeout(DEADLINE, reading)

@@ -53,7 +53,7 @@ impl Running {
     }
 
     /// Opens a connection and sends bytes.
-    pub async fn sending(&self, bytes: &[u8]) -> TcpStream {
+    pub async fn connect_and_send(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream
@@ -62,7 +62,7 @@ impl Running {
     /// Opens a connection, sends bytes, and returns everything received until the listener closes
     /// it.
     pub async fn send_and_read(&self, bytes: &[u8]) -> String {
-        let mut stream = self.sending(bytes).await;
+        let mut stream = self.connect_and_send(bytes).await;
         read_to_end(&mut stream).await
     }
 }

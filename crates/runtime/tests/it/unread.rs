@@ -39,7 +39,7 @@ async fn unread_parts(running: &Running, window: u8) -> TcpStream {
         sent.extend([0, 0, len, 1, 5, 0, 0, 0, stream]);
         sent.extend(head);
     }
-    running.sending(&sent).await
+    running.connect_and_send(&sent).await
 }
 
 async fn get_length(running: &Running, path: &str) -> usize {
@@ -84,7 +84,7 @@ async fn unread_responses_do_not_delay_the_shutdown() {
 async fn response_that_is_read_is_not_cut_off() {
     let running = listen();
     let mut reader = running
-        .sending(b"GET /long HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .connect_and_send(b"GET /long HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .await;
     let mut piece = vec![0; SLOW_READ_BYTES];
     let mut read = reader.read(&mut piece).await.unwrap();

@@ -121,7 +121,7 @@ impl Connected {
     pub async fn hello(&mut self) -> SamplerHello {
         match self.receive().await {
             Message::Hello(hello) => hello,
-            other => panic!("hello, not {other:?}"),
+            other => panic!("expected a hello, not {other:?}"),
         }
     }
 

@@ -30,7 +30,7 @@ fn evidence(clients: ClientCounts) -> Evidence {
         slowest: None,
         observed: None,
         services: vec![],
-        roots_at: vec![],
+        root_services: vec![],
     }
 }
 
@@ -61,8 +61,8 @@ fn clients(expected: usize, current: usize, reasons: &[NotCurrentReason]) -> Cli
 #[case(clients(3, 2, &[]), "False Pending: 2 of 3 instances apply the policy; waiting for 1 instance")]
 #[case(clients(300, 2, &[]), "False Pending: 2 of 300 instances apply the policy; waiting for 298 instances")]
 #[case(clients(3, 2, &[NotCurrentReason::Silent]), "Unknown Silent: 2 of 3 instances apply the policy; silent: service-a one")]
-#[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances apply the policy; never asked: service-a one")]
-#[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances apply the policy; silent: service-a one; never asked: service-a one")]
+#[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances apply the policy; never requested a strategy: service-a one")]
+#[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances apply the policy; silent: service-a one; never requested a strategy: service-a one")]
 #[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instance applies the policy; only polling: service-a one (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)")]
 #[case(clients(1, 0, &[NotCurrentReason::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
 #[case(clients(0, 0, &[]), "Unknown NoInstances: no instance exists to apply the policy")]

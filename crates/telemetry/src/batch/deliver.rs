@@ -25,7 +25,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 pub(super) struct Delivery {
     pub(super) queue: Arc<Queue>,
     pub(super) exporter: Arc<dyn Export>,
-    /// True while attempts fail. Only changes of it are logged.
+    /// True while attempts fail. Only changes are logged.
     pub(super) is_failing: Arc<AtomicBool>,
 }
 
@@ -65,7 +65,8 @@ impl Delivery {
 
     async fn deliver_batch(&self, batch: Bytes, spans: u64) {
         tokio::select! {
-            // After the grace period no further attempt starts, however fast the receiver responds.
+            // After the grace period, no further attempt starts, however fast the receiver
+            // responds.
             biased;
             () = self.queue.give_up.cancelled() => {
                 self.queue.add_dropped(DropReason::ShutDown, spans);

@@ -1,17 +1,18 @@
-//! The truncation of a span's texts, and an upper bound on its encoded size.
+//! The truncation of a span's strings, and an upper bound on its encoded size.
 
 use opentelemetry::{Array, KeyValue, Value, trace::Status};
 use opentelemetry_sdk::trace::SpanData;
 
-/// An upper bound on the encoded size of a span, an event or a link without its texts and attributes,
-/// in bytes.
+/// An upper bound on the encoded size of a span, an event or a link without its strings and
+/// attributes, in bytes.
 const MAX_ITEM_OVERHEAD_BYTES: usize = 128;
-/// An upper bound on the encoded size of an attribute without its key and text, in bytes.
+/// An upper bound on the encoded size of an attribute without its key and strings, in bytes.
 const MAX_ATTRIBUTE_OVERHEAD_BYTES: usize = 20;
 
-/// Truncates the texts of a span to a number of characters, since clients choose some of them, such
-/// as the path of a URL. Returns an upper bound on the size of the encoded span, in bytes, except that
-/// a list of numbers counts as one number, and the `tracestate` of a link is not counted.
+/// Truncates each string of a span to `max_chars` characters, since clients choose some of the
+/// strings, such as the path of a URL. Returns an upper bound on the size of the encoded span, in
+/// bytes, except that a list of numbers counts as one number, and the `tracestate` of a link is not
+/// counted.
 pub(super) fn truncate(span: &mut SpanData, max_chars: usize) -> usize {
     let mut bytes = truncate_text(&mut span.name, max_chars);
     bytes += truncate_item(&mut span.attributes, max_chars);
@@ -49,11 +50,10 @@ fn truncate_item(attributes: &mut [KeyValue], max_chars: usize) -> usize {
     bytes
 }
 
-/// Truncates a text, and returns its length in bytes.
+/// Truncates a string, and returns its length in bytes.
 fn truncate_text<T: AsRef<str> + From<String>>(text: &mut T, max_chars: usize) -> usize {
     let whole: &str = (*text).as_ref();
-    // A text has at most as many characters as bytes, so the characters of most texts need not be
-    // counted.
+    // A string has at most as many characters as bytes, so most strings need no counting.
     if whole.len() > max_chars && whole.chars().nth(max_chars).is_some() {
         let kept: String = whole.chars().take(max_chars).collect();
         *text = kept.into();

@@ -13,8 +13,8 @@ use crate::settings::BatchSettings;
 /// The maximum size of a batch, in bytes. A single span that is larger is exported alone. This is less
 /// than gRPC's usual limit of 4 MiB for a message, since a receiver refuses a longer one as a whole.
 const MAX_BATCH_BYTES: usize = 3 << 20;
-/// The bytes that the queue may hold, for each span that it may hold: 128 MiB in total by default.
-/// Most spans have less than 1 KiB, but a client can make those of its requests much longer.
+/// The maximum mean size of the spans in a full queue, in bytes: 128 MiB in total by default. Most
+/// spans are smaller than 1 KiB, but a client can make those of its requests much larger.
 const MAX_MEAN_SPAN_BYTES: usize = 2 << 10;
 
 /// A bounded queue with one consumer.
@@ -50,7 +50,7 @@ struct Waiting {
 }
 
 /// The next step of the consumer.
-pub(super) enum Next {
+pub(super) enum NextStep {
     Batch(Vec<SpanData>),
     Wait(Option<Instant>),
     Closed,
@@ -101,11 +101,11 @@ impl Queue {
     pub(super) async fn next(&self) -> Option<Vec<SpanData>> {
         loop {
             match self.next_step() {
-                Next::Batch(batch) => return Some(batch),
-                Next::Closed => return None,
+                NextStep::Batch(batch) => return Some(batch),
+                NextStep::Closed => return None,
                 // `Notify` keeps a notification that comes before this wait, so none is lost.
-                Next::Wait(None) => self.wake.notified().await,
-                Next::Wait(Some(until)) => {
+                NextStep::Wait(None) => self.wake.notified().await,
+                NextStep::Wait(Some(until)) => {
                     tokio::select! {
                         () = self.wake.notified() => {}
                         () = tokio::time::sleep_until(until.into()) => {}
@@ -115,20 +115,20 @@ impl Queue {
         }
     }
 
-    fn next_step(&self) -> Next {
+    fn next_step(&self) -> NextStep {
         let mut waiting = self.waiting.lock();
         let Some(since) = waiting.since.filter(|_| !waiting.spans.is_empty()) else {
             return if waiting.is_closed {
-                Next::Closed
+                NextStep::Closed
             } else {
-                Next::Wait(None)
+                NextStep::Wait(None)
             };
         };
         let max_len = self.settings.max_export_batch_size;
         let until = since + self.settings.schedule_delay;
         let is_flushing = waiting.is_closed || waiting.flush_until > waiting.finished;
         if !waiting.has_batch(&self.settings) && !is_flushing && Instant::now() < until {
-            return Next::Wait(Some(until));
+            return NextStep::Wait(Some(until));
         }
         let mut batch = Vec::with_capacity(waiting.spans.len().min(max_len));
         let mut bytes = 0;
@@ -149,7 +149,7 @@ impl Queue {
             // Frees the memory of a burst, except what the next batches need.
             waiting.spans.shrink_to(max_len * 2);
         }
-        Next::Batch(batch)
+        NextStep::Batch(batch)
     }
 
     pub(super) fn add_exported(&self, spans: u64) {

@@ -19,7 +19,7 @@ pub struct ControlStream {
     pub service: ServiceName,
     /// OpenTelemetry's `service.instance.id`.
     pub instance: String,
-    /// The ID of this start of the process. An instance may be restarted.
+    /// The ID of this process, which is one run of the instance.
     pub start: String,
     /// Receives the plans.
     pub live: Arc<Live>,
@@ -34,10 +34,10 @@ pub struct ControlStream {
 /// The stream's intervals and deadlines.
 #[derive(Clone, Copy, Debug)]
 pub struct Intervals {
-    /// Minimum between two reports, sent when something has changed.
+    /// Minimum interval between two reports.
     pub report: Duration,
-    /// Maximum between two reports.
-    pub alive: Duration,
+    /// Maximum interval between two reports, even if nothing has changed.
+    pub heartbeat: Duration,
     /// Deadline for connecting, for opening the stream, and for sending each message.
     pub deadline: Duration,
     /// Deadline for the final report on shutdown.
@@ -54,7 +54,7 @@ impl Default for Intervals {
     fn default() -> Self {
         Self {
             report: Duration::from_millis(500),
-            alive: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(5),
             deadline: Duration::from_secs(2),
             shutdown_notice: Duration::from_secs(1),
             max_retry_delay: Duration::from_millis(800),

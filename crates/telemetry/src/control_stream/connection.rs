@@ -192,7 +192,7 @@ impl<Out, In> Exchange<Out, In> {
             for part in parts {
                 is_sent &= self.outgoing.send(part).await.is_ok();
             }
-            // Without senders the stream of requests ends after the report.
+            // Without senders, the stream of requests ends after the report.
             self.outgoing = mpsc::channel(1).0;
             while is_sent && matches!(self.incoming.message().await, Ok(Some(_))) {}
         };

@@ -67,7 +67,7 @@ pub async fn keep_connected<S: Sessions>(
         let Err(error) = sessions.run(&mut link, shutdown).await else {
             return;
         };
-        // After a connection the same kind of outage is a new one, which is logged again.
+        // After a connection, the same kind of outage is a new one, which is logged again.
         if link.is_accepted {
             outage = None;
             // A control plane without room for a message would refuse it in each new session, so

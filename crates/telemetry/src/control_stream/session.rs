@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{batch::DropReason, faults, sampler::to_wire};
 
-/// The longest message accepted, in bytes. A plan with up to seven times the operations allowed fits,
-/// so that it is refused for that reason, and not for its length.
+/// The longest message accepted, in bytes. A plan with up to seven times the permitted number of
+/// operations fits, so it is refused for having too many, and not for its length.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// The most bytes of counts in one report. The control plane accepts messages of 1 MiB, and 4,096
@@ -113,7 +113,7 @@ impl Session<'_> {
             }
             Some(server_message::Message::Shares(shares)) => {
                 if !self.stream.live.apply_shares(&shares) {
-                    tracing::debug!(number = shares.number, "shares ignored");
+                    tracing::debug!(number = shares.number, "ignored shares");
                 }
                 Ok(())
             }
@@ -122,8 +122,8 @@ impl Session<'_> {
         }
     }
 
-    /// An empty list removes the faults that were pushed. A control plane without faults sends it
-    /// as well, and then those of the settings stay.
+    /// Sets the faults in force. An empty list removes those that were pushed. A control plane
+    /// without faults sends one as well, and then the faults from the settings stay.
     fn set_faults(&mut self, faults: Vec<Fault>) {
         if *self.has_pushed_faults || !faults.is_empty() {
             *self.has_pushed_faults = true;
@@ -155,7 +155,7 @@ impl Session<'_> {
         // One interval early, since the next tick would be too late.
         let is_due = self.last.as_ref().is_none_or(|(last, at)| {
             *last != report
-                || at.elapsed() + self.stream.intervals.report > self.stream.intervals.alive
+                || at.elapsed() + self.stream.intervals.report > self.stream.intervals.heartbeat
         });
         if !is_due {
             return Ok(());
@@ -230,7 +230,7 @@ fn parts(mut report: Report) -> Vec<Report> {
 
 fn fault(message: v1::Fault) -> Option<Fault> {
     faults::from_message(message)
-        .inspect_err(|error| tracing::warn!(%error, "fault ignored"))
+        .inspect_err(|error| tracing::warn!(%error, "ignored an invalid fault"))
         .ok()
 }
 

@@ -1,4 +1,4 @@
-//! Attributes of RPC spans, by the semantic conventions for RPC and gRPC.
+//! Attributes of RPC spans, following the semantic conventions for RPC and gRPC.
 
 use http::uri::Authority;
 use opentelemetry::KeyValue;

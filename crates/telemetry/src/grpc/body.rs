@@ -51,7 +51,7 @@ impl http_body::Body for ObservedBody {
             let _inside = self.call.as_ref().map(|call| call.context.clone().attach());
             Pin::new(&mut self.inner)
                 .poll_frame(task)
-                .map_err(of_lost_connection)
+                .map_err(correct_lost_connection)
         };
         let Poll::Ready(frame) = &polled else {
             return polled;
@@ -83,7 +83,7 @@ impl http_body::Body for ObservedBody {
 
 /// tonic's status for a connection that is lost during a response is `UNKNOWN`, as if the service had
 /// failed. A status of the service is never an error of the body, since it is in the trailers.
-fn of_lost_connection(error: Status) -> Status {
+fn correct_lost_connection(error: Status) -> Status {
     match error.code() {
         Code::Unknown => Status::unavailable(error.message()),
         _ => error,

@@ -11,7 +11,7 @@ use crate::PeerUrl;
 /// A channel whose calls are traced, for a generated `…Client::new(channel)`.
 pub type Channel = GrpcClient<Transport>;
 
-/// On the same network a connection takes far less time, or fails.
+/// The timeout for connecting. On the same network, connecting takes far less time, or fails.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn lazy(peer: &PeerUrl, layer: GrpcClientLayer) -> Channel {

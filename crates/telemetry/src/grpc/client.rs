@@ -19,7 +19,7 @@ use crate::{
     exchange::Exchange,
     metrics::{Operations, Outcome},
     outgoing,
-    traced::{Calling, Traced, TracedLayer},
+    traced::{CallFuture, Traced, TracedLayer},
 };
 
 /// Traces the calls made through a tonic channel.
@@ -62,7 +62,7 @@ where
 {
     type Response = Response<Body>;
     type Error = BoxError;
-    type Future = Calling<S, Request<B>>;
+    type Future = CallFuture<S, Request<B>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(task)

@@ -21,7 +21,7 @@ use crate::{
     faults::{self, Faults},
     metrics::{Operations, Outcome},
     outgoing,
-    traced::{Calling, Traced, TracedLayer, respond},
+    traced::{CallFuture, Traced, TracedLayer, respond},
 };
 
 /// Traces the calls to a tonic server.
@@ -47,7 +47,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Calling<S, Request<B>>;
+    type Future = CallFuture<S, Request<B>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(task)
@@ -83,7 +83,7 @@ impl RpcServerState {
         let operation = self.operations.get("", method);
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
-            // In an unsampled trace the span would be dropped, so its parent is used.
+            // In an unsampled trace, the span would be dropped, so its parent is used.
             Some(tracer) if !outgoing::is_unsampled(&parent) => {
                 start_span(tracer, SpanKind::Server, &operation, &parent, |span| {
                     let mut all = attributes::of_call(request.uri().authority());

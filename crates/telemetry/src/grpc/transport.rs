@@ -18,8 +18,8 @@ use tower::{BoxError, Service, ServiceExt};
 /// One HTTP/2 connection, made at the first call, and again when it is lost or its peer turns out
 /// not to be a gRPC server.
 ///
-/// An address may briefly lead to another server, as that of a Kubernetes Service does while its
-/// rules are written. A connection made then is healthy, and would otherwise be kept.
+/// An address may briefly lead to another server: that of a Kubernetes Service does while its rules
+/// are being written. A connection made then is healthy, and would otherwise be kept.
 #[derive(Clone, Debug)]
 pub struct Transport(Arc<Connections>);
 
@@ -47,7 +47,7 @@ impl Service<Request<Body>> for Transport {
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
 
-    /// Always ready: the call waits for the connection, which may be replaced until then.
+    /// Always ready: the call itself waits for the connection, which may be replaced before then.
     fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! Attributes of HTTP spans, by the semantic conventions for HTTP.
+//! Attributes of HTTP spans, following the semantic conventions for HTTP.
 
 use std::net::SocketAddr;
 

@@ -17,7 +17,7 @@ use crate::{
     exchange::Exchange,
     metrics::{OTHER, Operations, Outcome},
     outgoing,
-    traced::{Calling, Traced, TracedLayer},
+    traced::{CallFuture, Traced, TracedLayer},
 };
 
 /// Traces the requests of an HTTP client, such as `hyper_util`'s.
@@ -42,7 +42,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = Calling<S, Request<B>>;
+    type Future = CallFuture<S, Request<B>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(task)

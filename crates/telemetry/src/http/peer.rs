@@ -17,9 +17,10 @@ use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use super::{HttpClient, HttpClientLayer};
 use crate::PeerUrl;
 
-/// On the same network a connection takes far less time, or fails.
+/// The timeout for connecting. On the same network, connecting takes far less time, or fails.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Shorter than the time for which [`crate::serve`] waits for a connection's next request.
+/// The time for which an idle connection is kept. It is shorter than the time for which
+/// [`crate::serve`] waits for a connection's next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most idle connections that are kept.
 const MAX_IDLE_CONNECTIONS: usize = 64;

@@ -28,7 +28,7 @@ use crate::{
     exchange::{Exchange, start_span},
     faults::{self, Faults},
     metrics::{Operations, Outcome},
-    traced::{Calling, Traced, TracedLayer, respond},
+    traced::{CallFuture, Traced, TracedLayer, respond},
 };
 
 /// Traces the requests of an HTTP server: [`crate::Telemetry::http_server`] and
@@ -66,7 +66,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Calling<S, Request<Body>>;
+    type Future = CallFuture<S, Request<Body>>;
 
     fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(task)
@@ -112,7 +112,7 @@ impl HttpServerState {
             Callers::Mesh => Admitted::in_mesh(request.headers()),
         };
         let context = match &self.tracer {
-            // Even without tracing the caller's context is passed on.
+            // The caller's context is passed on even if tracing is off.
             None => parent,
             Some(_) if self.untraced.contains(request.uri().path()) => untraced_context(&parent),
             Some(tracer) => start_span(tracer, SpanKind::Server, &operation, &parent, |span| {

@@ -27,7 +27,7 @@ const BUCKET_SECONDS: [f64; 14] = [
 ];
 /// The most operations of a layer with metrics of their own; the others share `_OTHER`.
 const MAX_OPERATIONS: usize = 1000;
-/// The longest name of such an operation. A path may have 48 KiB, and each metric repeats it.
+/// The longest name of such an operation. A path may be 48 KiB long, and each metric repeats it.
 const MAX_TARGET_BYTES: usize = 256;
 /// The semantic conventions' name for unknown values.
 pub(crate) const OTHER: &str = "_OTHER";

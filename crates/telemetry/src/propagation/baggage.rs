@@ -1,4 +1,4 @@
-//! `baggage`, by the SDK's propagator, with all its headers joined.
+//! Extraction of `baggage` with the SDK's propagator, after joining all its headers.
 
 use std::collections::HashMap;
 

@@ -9,7 +9,7 @@ use opentelemetry::{
 
 use super::{RANDOM, tracestate::Member};
 
-/// The part of an incoming context that a [`Context`] holds beside the span context.
+/// The part of an incoming context that a [`Context`] holds in addition to the span context.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     trace_id: TraceId,
@@ -69,8 +69,8 @@ impl Origin {
         if *state == origin.held {
             return all.collect();
         }
-        let only_here = all.filter(|(key, _)| origin.held.get(key).is_none());
-        state.into_iter().chain(only_here).collect()
+        let only_in_origin = all.filter(|(key, _)| origin.held.get(key).is_none());
+        state.into_iter().chain(only_in_origin).collect()
     }
 }
 

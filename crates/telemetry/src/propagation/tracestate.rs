@@ -8,14 +8,14 @@ const MAX_MEMBERS: usize = 32;
 const MAX_CHARS: usize = 512;
 /// The length above which members are removed first from a list that is too long, in characters.
 const LONG_MEMBER_CHARS: usize = 128;
-/// The most characters of a key, and of a value, by the grammar of Trace Context level 2.
+/// The most characters of a key, and of a value, in the grammar of Trace Context level 2.
 const MAX_PART_CHARS: usize = 256;
 
 /// A key and its value.
 pub(super) type Member = (String, String);
 
-/// Reads the headers' values, in their order. An invalid or too long list is read as empty. Of
-/// members with the same key the first, which is the latest, is kept.
+/// Reads the headers' values, in their order. A list that is invalid or too long is read as empty.
+/// If several members have the same key, the first one, which is the latest, is kept.
 pub(super) fn read(headers: &[&str]) -> Vec<Member> {
     let texts = headers.iter().flat_map(|header| header.split(','));
     let texts = texts
@@ -34,8 +34,8 @@ pub(super) fn read(headers: &[&str]) -> Vec<Member> {
         .collect()
 }
 
-/// Writes one header's value, which is empty without members. A list that is too long is shortened
-/// by the specification's rules: long members first, then from the end.
+/// Writes one header's value, which is empty if there are no members. A list that is too long is
+/// shortened by the specification's rules: long members first, then from the end.
 pub(super) fn write(members: &[(&str, &str)]) -> String {
     let mut members = members.to_vec();
     members.truncate(MAX_MEMBERS);

@@ -27,7 +27,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Events {
             let mut fields = Fields::default();
             event.record(&mut fields);
             let level = event.metadata().level();
-            // The status of a server span is that of its response. Other spans get it here.
+            // The status of a server span is that of its response. Other spans get theirs here.
             if *level == Level::ERROR && context.event_span(event).is_some() {
                 span.set_status(Status::error(fields.description().to_owned()));
             }

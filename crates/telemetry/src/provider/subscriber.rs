@@ -70,8 +70,9 @@ fn traceable<S: Subscriber>(filter: fn(&Metadata<'_>) -> bool) -> impl Filter<S>
         .with_max_level_hint(LevelFilter::INFO)
 }
 
-/// Disables `tracing`'s spans that would not be recorded: those inside unsampled traces, of transport
-/// libraries and below `INFO`, and all of them if tracing is off. The log needs none.
+/// Disables `tracing`'s spans that would not be recorded: those in unsampled traces, those of
+/// transport libraries, those below `INFO`, and all of them if tracing is off. The log needs none
+/// of them.
 struct OnlyTraced {
     has_tracer: bool,
 }

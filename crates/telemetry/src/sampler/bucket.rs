@@ -19,8 +19,9 @@ pub(super) type Level = Arc<AtomicU64>;
 const SAVED_SECONDS: f64 = 5.0;
 const SAVED_TOKENS: f64 = 5.0;
 
-/// A bucket that is filled at a rate. It holds the tokens of one second, or, if these are fewer
-/// than five, those of five seconds up to five. It holds at least one, and starts with one.
+/// A bucket that is filled at a rate. It holds the tokens of one second. If these are fewer than
+/// five, it holds those of five seconds, but at most five. It always has room for one, and starts
+/// with one.
 ///
 /// This is the generic cell rate algorithm: the state is one number, and taking a token is one
 /// compare-and-swap.
@@ -41,9 +42,9 @@ impl TokenBucket {
         let (interval, tolerance) = timing(tokens_per_second);
         let one_token = now.saturating_add(tolerance);
         let level = level.unwrap_or_else(|| Arc::new(AtomicU64::new(one_token)));
-        // The next token of a slower predecessor may be later than that of this bucket can be,
-        // which is one interval from now. Not earlier, or each change of the rate would add a
-        // token.
+        // A slower predecessor may have its next token later than one interval from now, which is
+        // the latest time for this bucket. A lower level would add a token at each change of the
+        // rate.
         level.fetch_min(one_token.saturating_add(interval), Ordering::Relaxed);
         Self {
             tokens_per_second,

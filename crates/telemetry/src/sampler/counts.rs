@@ -86,7 +86,7 @@ impl Counters {
     }
 
     /// Adds a shard for the calling thread, which must later call [`Counters::retire`].
-    pub(super) fn shard(&self) -> Arc<Shard> {
+    pub(super) fn add_shard(&self) -> Arc<Shard> {
         let slots = self.entries.iter().map(|_| Slot::default()).collect();
         let shard = Arc::new(Shard { slots });
         self.state.lock().shards.push(Arc::clone(&shard));

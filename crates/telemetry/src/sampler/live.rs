@@ -18,7 +18,7 @@ use spoor_proto::spoor::control::v1 as wire;
 use super::{
     bucket,
     counts::{Counters, Decisions},
-    plan::{self, Levels, PlanRefusal, Prepared},
+    plan::{self, Levels, PlanRefusal, PreparedPlan},
     to_wire,
     view::View,
 };
@@ -37,20 +37,20 @@ pub struct Live {
 }
 
 struct Plans {
-    current: Option<Prepared>,
+    current: Option<PreparedPlan>,
     /// The number of the shares in force, or 0 while the plan's rates apply unchanged.
     shares: u64,
     /// The counts of the current plan and those before it, newest first.
     counters: VecDeque<Arc<Counters>>,
     /// The counts before the first plan.
-    unplanned: Arc<Counters>,
+    without_plan: Arc<Counters>,
     /// The sum of the counts that were removed.
     forgotten: Decisions,
 }
 
 /// The version and the digest of the plan in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldPlan {
     /// The version.
     pub version: Version,
     /// The digest from the control plane.
@@ -58,16 +58,16 @@ pub struct Held {
 }
 
 impl Default for Live {
-    /// Without a plan, so the sampler's fallback decides.
+    /// Creates a state without a plan, in which the sampler's fallback decides.
     fn default() -> Self {
         let counters = Arc::new(Counters::new(None, vec!["".into()]));
-        let unplanned = Arc::clone(&counters);
+        let without_plan = Arc::clone(&counters);
         let view = View::new(None, HashMap::new(), counters);
         let plans = Plans {
             current: None,
             shares: 0,
             counters: VecDeque::new(),
-            unplanned,
+            without_plan,
             forgotten: Decisions::default(),
         };
         Self {
@@ -86,7 +86,7 @@ impl Live {
     /// [`PlanRefusal`], and the earlier plan stays in force.
     pub fn install(&self, plan: wire::Plan) -> Result<Version, PlanRefusal> {
         let mut plans = self.plans.lock();
-        // On a new connection the control plane may send the same plan again. Its counts continue,
+        // On a new connection, the control plane may send the same plan again. Its counts continue,
         // but the shares of the previous connection end.
         if let Some(same) = plans.installed(&plan) {
             self.set_shares(&mut plans, &wire::Shares::default());
@@ -172,7 +172,7 @@ impl Live {
 
     /// The version and the digest of the plan in force; `None` before the first.
     #[must_use]
-    pub fn held(&self) -> Option<Held> {
+    pub fn held(&self) -> Option<HeldPlan> {
         let plans = self.plans.lock();
         plans.current.as_ref().map(|current| current.held.clone())
     }
@@ -191,7 +191,7 @@ impl Live {
     pub fn decisions(&self) -> Decisions {
         let plans = self.plans.lock();
         let mut all = plans.forgotten;
-        for counters in plans.counters.iter().chain([&plans.unplanned]) {
+        for counters in plans.counters.iter().chain([&plans.without_plan]) {
             all += counters.decisions();
         }
         all

@@ -7,7 +7,7 @@ use spoor_policy::{Probability, Strategies, Version};
 use spoor_proto::spoor::control::v1 as wire;
 
 use super::{
-    Held,
+    HeldPlan,
     bucket::{self, Level, TokenBucket},
     counts::Counters,
     view::{Entry, Rule, View},
@@ -28,8 +28,8 @@ pub struct PlanRefusal {
 
 /// A valid plan.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) held: Held,
+pub(super) struct PreparedPlan {
+    pub(super) held: HeldPlan,
     pub(super) phases: Vec<PreparedPhase>,
     pub(super) counters: Arc<Counters>,
     /// The rate limits' levels by operation, for the next plan.
@@ -45,7 +45,7 @@ pub(super) struct PreparedPhase {
 pub(super) type Levels = HashMap<Box<str>, Level>;
 
 /// Checks a plan and prepares it. `levels` are those of the plan in force.
-pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<Prepared, PlanRefusal> {
+pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<PreparedPlan, PlanRefusal> {
     let version = plan.version;
     let refusal = |reason| PlanRefusal {
         version: version.unwrap_or_default(),
@@ -67,7 +67,7 @@ fn check(plan: &wire::Plan) -> Result<(), String> {
             "phases: must have from 1 to {MAX_PHASES} entries, not {count}"
         ));
     }
-    let mut before = None;
+    let mut previous_end = None;
     for (index, phase) in plan.phases.iter().enumerate() {
         let end = phase.until_unix_millis;
         let is_last = index + 1 == count;
@@ -76,12 +76,12 @@ fn check(plan: &wire::Plan) -> Result<(), String> {
                 "phases[{index}].until_unix_millis: must be set in every phase but the last"
             ));
         }
-        if !is_last && before.is_some() && end <= before {
+        if !is_last && previous_end.is_some() && end <= previous_end {
             return Err(format!(
                 "phases[{index}].until_unix_millis: must be later than in the previous phase"
             ));
         }
-        before = end;
+        previous_end = end;
         check_operations(&phase.operations)
             .map_err(|problem| format!("phases[{index}].operations: {problem}"))?;
     }
@@ -109,14 +109,14 @@ struct Builder<'a> {
     version: Version,
     entries: HashMap<Box<str>, usize>,
     counters: Arc<Counters>,
-    before: &'a Levels,
+    previous_levels: &'a Levels,
     levels: Levels,
     now: u64,
 }
 
 impl<'a> Builder<'a> {
     /// An operation has the same entry in all phases.
-    fn new(version: Version, plan: &wire::Plan, before: &'a Levels) -> Self {
+    fn new(version: Version, plan: &wire::Plan, previous_levels: &'a Levels) -> Self {
         let mut names: Vec<Box<str>> = vec!["".into()];
         let mut entries = HashMap::new();
         for operation in plan.phases.iter().flat_map(|phase| &phase.operations) {
@@ -131,13 +131,13 @@ impl<'a> Builder<'a> {
             version,
             entries,
             counters,
-            before,
+            previous_levels,
             levels: Levels::new(),
             now: bucket::now(),
         }
     }
 
-    fn build(mut self, plan: wire::Plan) -> Result<Prepared, String> {
+    fn build(mut self, plan: wire::Plan) -> Result<PreparedPlan, String> {
         let phases = plan.phases.into_iter().enumerate();
         let phases = phases
             .map(|(index, phase)| {
@@ -145,8 +145,8 @@ impl<'a> Builder<'a> {
                 prepared.map_err(|problem| format!("phases[{index}].{problem}"))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Prepared {
-            held: Held {
+        Ok(PreparedPlan {
+            held: HeldPlan {
                 version: self.version,
                 digest: plan.digest,
             },
@@ -200,8 +200,8 @@ impl<'a> Builder<'a> {
     fn bucket(&mut self, operation: &str, rate: f64) -> TokenBucket {
         // Phases and successive plans share one level for each operation, so that a change
         // never adds a token.
-        let before = || self.before.get(operation);
-        let level = self.levels.get(operation).or_else(before).cloned();
+        let previous = || self.previous_levels.get(operation);
+        let level = self.levels.get(operation).or_else(previous).cloned();
         let bucket = TokenBucket::new(rate, level, self.now);
         self.levels
             .insert(operation.into(), Arc::clone(&bucket.level));

@@ -27,7 +27,7 @@ impl Live {
         let generation = self.generation.load(Ordering::Acquire);
         // Fails while the thread ends and its locals are already gone.
         let decided = THREAD_VIEW.try_with(|copy| {
-            // Only a nested decision would borrow it twice, and there are none.
+            // Only nested decisions would borrow it twice, and there are none.
             let current = copy.try_borrow().ok()?;
             let copy = current
                 .as_ref()
@@ -57,7 +57,7 @@ impl Live {
 
 /// Decides for a thread that is ending and can no longer have a copy.
 fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Shard) -> R) -> R {
-    let shard = view.counters.shard();
+    let shard = view.counters.add_shard();
     let decision = decide(view, &shard);
     view.counters.retire(&shard);
     decision
@@ -67,7 +67,7 @@ impl ThreadView {
     fn new(view: &Arc<View>) -> Self {
         Self {
             view: Arc::clone(view),
-            shard: view.counters.shard(),
+            shard: view.counters.add_shard(),
         }
     }
 

@@ -65,7 +65,7 @@ impl View {
     /// fallback decides.
     #[inline]
     pub(super) fn rule(&self, name: &str) -> Option<(usize, &Rule)> {
-        // Most plans name no operation, which saves hashing the name.
+        // Most plans name no operations, and then the name need not be hashed.
         if !self.operations.is_empty()
             && let Some(entry) = self.operations.get(name)
         {
@@ -76,7 +76,7 @@ impl View {
             .map(|rule| (Self::DEFAULT_ENTRY, rule))
     }
 
-    /// The buckets of rate limits, by operation. The empty one is for all others.
+    /// The buckets of rate limits, by operation. The empty name stands for all other operations.
     pub(super) fn buckets(&self) -> impl Iterator<Item = (&str, &TokenBucket)> {
         let operations = self.operations.iter();
         let operations = operations.map(|(name, entry)| (&**name, &entry.rule));

@@ -49,11 +49,11 @@ impl<P: Program + clap::Args> ServiceArgs<P> {
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct ListenAddresses {
     /// Address to listen on for requests; port 0 takes any free port
-    /// [default: a port of its own on 127.0.0.1]
+    /// [default: the service's own port on 127.0.0.1]
     #[arg(long, env = "SPOOR_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
     /// Address to listen on for /metrics, /healthz and /readyz
-    /// [default: a port of its own on 127.0.0.1]
+    /// [default: the service's own port on 127.0.0.1]
     #[arg(long, env = "SPOOR_OPS_LISTEN", value_name = "ADDRESS")]
     pub ops_listen: Option<SocketAddr>,
 }

@@ -56,8 +56,8 @@ impl Server {
         self.serve_router(router, grace).await
     }
 
-    /// Serves HTTP inside the mesh until the shutdown: as [`Server::serve_http`], with the router
-    /// behind [`Telemetry::http_server_in_mesh`].
+    /// Serves HTTP inside the mesh until the shutdown: like [`Server::serve_http`], but with the
+    /// router behind [`Telemetry::http_server_in_mesh`].
     ///
     /// # Errors
     /// As [`http()`].
@@ -75,7 +75,7 @@ impl Server {
         with_ops(serving, self.ops, &self.telemetry, self.shutdown).await
     }
 
-    /// Serves gRPC until the shutdown, as [`grpc`], and the ops port until the last call is
+    /// Serves gRPC until the shutdown, as [`grpc`] does, and the ops port until the last call is
     /// done.
     ///
     /// # Errors

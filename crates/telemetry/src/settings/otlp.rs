@@ -90,7 +90,7 @@ fn headers(environment: &mut Environment<'_>) -> HeaderMap {
             Some(map) => headers.extend(map),
             None => environment.add_error(
                 setting,
-                "must be name=value pairs separated by commas, with other characters \
+                "must be name=value pairs separated by commas, with special characters \
                  percent-encoded",
             ),
         }

@@ -21,7 +21,7 @@ pub(super) struct Identity {
 pub(super) fn read(environment: &mut Environment<'_>) -> Identity {
     let mut attributes = attributes(environment);
     let mut take = |key: &str| {
-        // Of repeated keys the last is used.
+        // If a key is repeated, the last value is used.
         let index = attributes.iter().rposition(|(name, _)| name == key)?;
         let value = attributes.remove(index).1;
         attributes.retain(|(name, _)| name != key);
@@ -55,7 +55,7 @@ fn attributes(environment: &mut Environment<'_>) -> Vec<(String, String)> {
         environment.warn(
             ATTRIBUTES,
             &text,
-            "must be key=value pairs separated by commas, with other characters percent-encoded",
+            "must be key=value pairs separated by commas, with special characters percent-encoded",
         );
         Vec::new()
     })

@@ -19,13 +19,13 @@ use spoor_telemetry::{
 
 use crate::fake::{DEADLINE, Fake, text, until};
 
-struct Bench {
+struct Fixture {
     processor: BatchProcessor,
     provider: SdkTracerProvider,
     counts: Arc<SpanCounts>,
 }
 
-fn bench(settings: BatchSettings, fake: &Arc<Fake>) -> Bench {
+fn fixture(settings: BatchSettings, fake: &Arc<Fake>) -> Fixture {
     let counts = Arc::new(SpanCounts::default());
     let exporter: Arc<dyn Export> = fake.clone();
     let processor = BatchProcessor::start(settings, counts.clone(), || {
@@ -35,14 +35,14 @@ fn bench(settings: BatchSettings, fake: &Arc<Fake>) -> Bench {
     let provider = SdkTracerProvider::builder()
         .with_span_processor(processor.clone())
         .build();
-    Bench {
+    Fixture {
         processor,
         provider,
         counts,
     }
 }
 
-impl Bench {
+impl Fixture {
     fn make(&self, spans: usize) {
         let tracer = self.provider.tracer("test");
         for _ in 0..spans {
@@ -80,9 +80,9 @@ fn quick() -> BatchSettings {
 #[tokio::test]
 async fn exports_after_the_delay() {
     let fake = Fake::new();
-    let bench = bench(quick(), &fake);
-    bench.make(3);
-    until("three spans", || bench.counts.exported() == 3).await;
+    let fixture = fixture(quick(), &fake);
+    fixture.make(3);
+    until("three spans", || fixture.counts.exported() == 3).await;
     assert_eq!(fake.spans().len(), 3);
 }
 
@@ -94,21 +94,21 @@ async fn exports_a_full_batch_immediately() {
         max_export_batch_size: 10,
         ..BatchSettings::default()
     };
-    let bench = bench(settings, &fake);
-    bench.make(25);
-    until("two batches", || bench.counts.exported() == 20).await;
+    let fixture = fixture(settings, &fake);
+    fixture.make(25);
+    until("two batches", || fixture.counts.exported() == 20).await;
     assert_eq!(fake.attempts.load(Ordering::SeqCst), 2);
-    bench.processor.flush(DEADLINE).unwrap();
-    assert_eq!(bench.counts.exported(), 25);
+    fixture.processor.flush(DEADLINE).unwrap();
+    assert_eq!(fixture.counts.exported(), 25);
 }
 
 #[test]
 fn retries_until_the_receiver_recovers() {
     let fake = Fake::responding([retry(), retry()]);
-    let bench = bench(quick(), &fake);
-    bench.make(3);
-    bench.processor.flush(DEADLINE).unwrap();
-    assert_eq!((bench.counts.exported(), bench.dropped()), (3, [0; 4]));
+    let fixture = fixture(quick(), &fake);
+    fixture.make(3);
+    fixture.processor.flush(DEADLINE).unwrap();
+    assert_eq!((fixture.counts.exported(), fixture.dropped()), (3, [0; 4]));
     assert_eq!(fake.attempts.load(Ordering::SeqCst), 3);
 }
 
@@ -119,10 +119,10 @@ fn waits_as_long_as_the_receiver_requests() {
         after,
         reason: String::new(),
     })]);
-    let bench = bench(quick(), &fake);
+    let fixture = fixture(quick(), &fake);
     let started = std::time::Instant::now();
-    bench.make(1);
-    bench.processor.flush(DEADLINE).unwrap();
+    fixture.make(1);
+    fixture.processor.flush(DEADLINE).unwrap();
     assert!(started.elapsed() >= Duration::from_millis(400));
 }
 
@@ -133,11 +133,11 @@ fn gives_up_when_the_budget_is_spent() {
         retry_budget: Duration::from_millis(50),
         ..quick()
     };
-    let bench = bench(settings, &fake);
-    bench.make(2);
-    bench.processor.flush(DEADLINE).unwrap();
+    let fixture = fixture(settings, &fake);
+    fixture.make(2);
+    fixture.processor.flush(DEADLINE).unwrap();
     assert_eq!(
-        (bench.counts.exported(), bench.dropped()),
+        (fixture.counts.exported(), fixture.dropped()),
         (0, [0, 2, 0, 0])
     );
 }
@@ -149,10 +149,10 @@ fn an_absurd_delay_is_a_failure_and_not_a_panic() {
         after,
         reason: String::new(),
     })]);
-    let bench = bench(quick(), &fake);
-    bench.make(1);
-    bench.processor.flush(DEADLINE).unwrap();
-    assert_eq!(bench.dropped(), [0, 1, 0, 0]);
+    let fixture = fixture(quick(), &fake);
+    fixture.make(1);
+    fixture.processor.flush(DEADLINE).unwrap();
+    assert_eq!(fixture.dropped(), [0, 1, 0, 0]);
 }
 
 #[test]
@@ -162,17 +162,17 @@ fn counts_what_the_receiver_refuses() {
         message: "two are bad".to_owned(),
     };
     let fake = Fake::responding([Ok(partial), Err(Failure::Refused("bad".to_owned()))]);
-    let bench = bench(quick(), &fake);
-    bench.make(5);
-    bench.processor.flush(DEADLINE).unwrap();
+    let fixture = fixture(quick(), &fake);
+    fixture.make(5);
+    fixture.processor.flush(DEADLINE).unwrap();
     assert_eq!(
-        (bench.counts.exported(), bench.dropped()),
+        (fixture.counts.exported(), fixture.dropped()),
         (3, [0, 0, 2, 0])
     );
-    bench.make(4);
-    bench.processor.flush(DEADLINE).unwrap();
+    fixture.make(4);
+    fixture.processor.flush(DEADLINE).unwrap();
     assert_eq!(
-        (bench.counts.exported(), bench.dropped()),
+        (fixture.counts.exported(), fixture.dropped()),
         (3, [0, 0, 6, 0])
     );
 }
@@ -185,10 +185,10 @@ fn an_attempt_has_a_deadline() {
         retry_budget: Duration::from_millis(60),
         ..quick()
     };
-    let bench = bench(settings, &fake);
-    bench.make(1);
-    bench.processor.flush(DEADLINE).unwrap();
-    assert_eq!(bench.dropped(), [0, 1, 0, 0]);
+    let fixture = fixture(settings, &fake);
+    fixture.make(1);
+    fixture.processor.flush(DEADLINE).unwrap();
+    assert_eq!(fixture.dropped(), [0, 1, 0, 0]);
 }
 
 #[tokio::test]
@@ -200,23 +200,23 @@ async fn full_queue_drops_and_counts() {
         max_exports: 1,
         ..quick()
     };
-    let bench = bench(settings, &fake);
+    let fixture = fixture(settings, &fake);
     // One is being sent and one waits to be sent: neither is in the queue any more.
-    bench.make(2);
+    fixture.make(2);
     until("the first attempt", || {
         fake.attempts.load(Ordering::SeqCst) == 1
     })
     .await;
     until("an empty queue", || {
-        format!("{:?}", bench.processor).contains("waiting: 0")
+        format!("{:?}", fixture.processor).contains("waiting: 0")
     })
     .await;
-    bench.make(15);
-    assert_eq!(bench.dropped(), [5, 0, 0, 0]);
+    fixture.make(15);
+    assert_eq!(fixture.dropped(), [5, 0, 0, 0]);
     fake.release();
-    bench.processor.flush(DEADLINE).unwrap();
+    fixture.processor.flush(DEADLINE).unwrap();
     assert_eq!(
-        (bench.counts.exported(), bench.dropped()),
+        (fixture.counts.exported(), fixture.dropped()),
         (12, [5, 0, 0, 0])
     );
 }
@@ -229,14 +229,14 @@ fn batches_are_sent_concurrently() {
         max_exports: 3,
         ..quick()
     };
-    let bench = bench(settings, &fake);
-    bench.make(8);
-    let timeout = bench.processor.flush(Duration::from_millis(100));
+    let fixture = fixture(settings, &fake);
+    fixture.make(8);
+    let timeout = fixture.processor.flush(Duration::from_millis(100));
     assert!(matches!(timeout, Err(OTelSdkError::Timeout(_))));
     assert_eq!(fake.attempts.load(Ordering::SeqCst), 3);
     fake.release();
-    bench.processor.flush(DEADLINE).unwrap();
-    assert_eq!(bench.counts.exported(), 8);
+    fixture.processor.flush(DEADLINE).unwrap();
+    assert_eq!(fixture.counts.exported(), 8);
 }
 
 #[test]
@@ -247,10 +247,13 @@ fn a_shutdown_drains_everything() {
         max_export_batch_size: 100,
         ..BatchSettings::default()
     };
-    let bench = bench(settings, &fake);
-    bench.make(2050);
-    bench.processor.shutdown_with_timeout(DEADLINE).unwrap();
-    assert_eq!((bench.counts.exported(), bench.dropped()), (2050, [0; 4]));
+    let fixture = fixture(settings, &fake);
+    fixture.make(2050);
+    fixture.processor.shutdown_with_timeout(DEADLINE).unwrap();
+    assert_eq!(
+        (fixture.counts.exported(), fixture.dropped()),
+        (2050, [0; 4])
+    );
     assert_eq!(fake.spans().len(), 2050);
 }
 
@@ -262,21 +265,21 @@ fn shutdown_ends_in_time_and_counts_the_rest() {
         max_exports: 2,
         ..quick()
     };
-    let bench = bench(settings, &fake);
-    bench.make(100);
-    let timeout = bench
+    let fixture = fixture(settings, &fake);
+    fixture.make(100);
+    let timeout = fixture
         .processor
         .shutdown_with_timeout(Duration::from_millis(50));
     assert!(matches!(timeout, Err(OTelSdkError::Timeout(_))));
     assert_eq!(
-        (bench.counts.exported(), bench.dropped()),
+        (fixture.counts.exported(), fixture.dropped()),
         (0, [0, 0, 0, 100])
     );
-    bench.make(1);
-    assert_eq!(bench.dropped(), [0, 0, 0, 101]);
-    assert!(matches!(bench.processor.force_flush(), Ok(())));
+    fixture.make(1);
+    assert_eq!(fixture.dropped(), [0, 0, 0, 101]);
+    assert!(matches!(fixture.processor.force_flush(), Ok(())));
     assert!(matches!(
-        bench.processor.shutdown_with_timeout(DEADLINE),
+        fixture.processor.shutdown_with_timeout(DEADLINE),
         Err(OTelSdkError::AlreadyShutdown)
     ));
 }
@@ -284,10 +287,13 @@ fn shutdown_ends_in_time_and_counts_the_rest() {
 #[test]
 fn a_burst_is_not_lost() {
     let fake = Fake::new();
-    let bench = bench(BatchSettings::default(), &fake);
-    bench.make(60_000);
-    bench.processor.flush(DEADLINE).unwrap();
-    assert_eq!((bench.counts.exported(), bench.dropped()), (60_000, [0; 4]));
+    let fixture = fixture(BatchSettings::default(), &fake);
+    fixture.make(60_000);
+    fixture.processor.flush(DEADLINE).unwrap();
+    assert_eq!(
+        (fixture.counts.exported(), fixture.dropped()),
+        (60_000, [0; 4])
+    );
 }
 
 #[test]
@@ -297,9 +303,9 @@ fn long_texts_are_truncated() {
         max_text_chars: 10,
         ..quick()
     };
-    let bench = bench(settings, &fake);
+    let fixture = fixture(settings, &fake);
     let (long, kept) = ("é".repeat(11), "é".repeat(10));
-    let mut span = bench.provider.tracer("test").start(long.clone());
+    let mut span = fixture.provider.tracer("test").start(long.clone());
     let texts = Value::Array(Array::String(vec![long.clone().into()]));
     span.set_attribute(KeyValue::new("texts", texts));
     span.set_attribute(KeyValue::new("text", long.clone()));
@@ -307,7 +313,7 @@ fn long_texts_are_truncated() {
     span.add_event(long.clone(), vec![KeyValue::new("text", long.clone())]);
     span.set_status(Status::error(long.clone()));
     span.end();
-    bench.processor.flush(DEADLINE).unwrap();
+    fixture.processor.flush(DEADLINE).unwrap();
     let exported = text(&fake.spans());
     assert!(!exported.contains(&long), "{exported}");
     assert_eq!(exported.matches(&kept).count(), 7, "{exported}");
@@ -321,17 +327,17 @@ fn long_spans_are_exported_in_several_batches() {
         max_text_chars: 4 << 20,
         ..BatchSettings::default()
     };
-    let bench = bench(settings, &fake);
+    let fixture = fixture(settings, &fake);
     // Two fit into a batch.
-    bench.make_long(5, 1 << 20);
-    bench.processor.flush(DEADLINE).unwrap();
+    fixture.make_long(5, 1 << 20);
+    fixture.processor.flush(DEADLINE).unwrap();
     assert_eq!(fake.attempts.load(Ordering::SeqCst), 3);
     assert!(fake.longest.load(Ordering::SeqCst) < 3 << 20);
     // One that is longer than a batch is exported alone.
-    bench.make_long(1, 4 << 20);
-    bench.make(1);
-    bench.processor.flush(DEADLINE).unwrap();
-    assert_eq!((bench.counts.exported(), bench.dropped()), (7, [0; 4]));
+    fixture.make_long(1, 4 << 20);
+    fixture.make(1);
+    fixture.processor.flush(DEADLINE).unwrap();
+    assert_eq!((fixture.counts.exported(), fixture.dropped()), (7, [0; 4]));
     assert_eq!(fake.attempts.load(Ordering::SeqCst), 5);
 }
 
@@ -342,8 +348,8 @@ fn a_batch_of_many_small_fields_is_bounded() {
         max_export_batch_size: 100_000,
         ..BatchSettings::default()
     };
-    let bench = bench(settings, &fake);
-    let tracer = bench.provider.tracer("test");
+    let fixture = fixture(settings, &fake);
+    let tracer = fixture.provider.tracer("test");
     for _ in 0..20_000 {
         let mut span = tracer.start("s");
         span.set_attribute(KeyValue::new("a", i64::MIN));
@@ -352,8 +358,11 @@ fn a_batch_of_many_small_fields_is_bounded() {
         span.add_event("e", vec![KeyValue::new("d", true)]);
         span.set_status(Status::error(""));
     }
-    bench.processor.flush(DEADLINE).unwrap();
-    assert_eq!((bench.counts.exported(), bench.dropped()), (20_000, [0; 4]));
+    fixture.processor.flush(DEADLINE).unwrap();
+    assert_eq!(
+        (fixture.counts.exported(), fixture.dropped()),
+        (20_000, [0; 4])
+    );
     assert!(fake.longest.load(Ordering::SeqCst) < 3 << 20);
 }
 
@@ -367,24 +376,24 @@ async fn long_spans_fill_the_queue_earlier() {
         max_text_chars: 8 << 10,
         ..quick()
     };
-    let bench = bench(settings, &fake);
+    let fixture = fixture(settings, &fake);
     // One is being sent and one waits to be sent: neither is in the queue any more.
-    bench.make(2);
+    fixture.make(2);
     until("the first attempt", || {
         fake.attempts.load(Ordering::SeqCst) == 1
     })
     .await;
     until("an empty queue", || {
-        format!("{:?}", bench.processor).contains("waiting: 0")
+        format!("{:?}", fixture.processor).contains("waiting: 0")
     })
     .await;
     // The third one reaches the limit of 20 KiB.
-    bench.make_long(5, 8 << 10);
-    assert_eq!(bench.dropped(), [2, 0, 0, 0]);
+    fixture.make_long(5, 8 << 10);
+    assert_eq!(fixture.dropped(), [2, 0, 0, 0]);
     fake.release();
-    bench.processor.flush(DEADLINE).unwrap();
+    fixture.processor.flush(DEADLINE).unwrap();
     assert_eq!(
-        (bench.counts.exported(), bench.dropped()),
+        (fixture.counts.exported(), fixture.dropped()),
         (5, [2, 0, 0, 0])
     );
 }

@@ -172,7 +172,8 @@ fn policy(key: PolicyKey, targets: Vec<Target>, head: Strategy) -> Policy {
     .unwrap()
 }
 
-/// The root decisions under the policies, and those that keep, once this many have arrived.
+/// The numbers of root decisions under the policies and of those that sampled the trace, once at
+/// least `started` decisions have been reported.
 async fn observed(control: &Control, policies: &[PolicyKey], started: u64) -> (u64, u64) {
     let deadline = Instant::now() + DEADLINE;
     loop {

@@ -56,7 +56,7 @@ async fn refuses_a_bad_plan_and_keeps_the_last() {
         .push(plan(2, vec![phase(Some(probability(2_000_000)), &[])]))
         .await;
     let FromClient::Refusal(refusal) = stream.next_message().await else {
-        panic!("a refusal")
+        panic!("expected a refusal")
     };
     assert_eq!(refusal.version.unwrap().sequence, 2);
     assert!(
@@ -163,7 +163,7 @@ async fn sends_a_final_report_when_it_stops() {
         last = message.message;
     }
     let Some(FromClient::Report(report)) = last else {
-        panic!("a report, not {last:?}")
+        panic!("expected a report, not {last:?}")
     };
     assert_eq!(
         report.counts.first().map(|count| count.started),

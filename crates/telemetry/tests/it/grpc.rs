@@ -299,7 +299,7 @@ async fn unsampled_trace_stays_unsampled() {
         .with_context(Context::new().with_span(parent))
         .await
         .unwrap();
-    // One root was decided upon, by hand; the server followed it.
+    // The only decision was on the root started above; the server followed it.
     let text = telemetry.metrics().text().unwrap();
     assert!(text.contains("spoor_sampler_decisions_total 1\n"), "{text}");
     assert!(finish(&telemetry, &fake).await.is_empty());

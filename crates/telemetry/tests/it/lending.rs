@@ -26,38 +26,38 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// Generous, for a busy machine: on an idle one, shares follow demand within seconds.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Instances whose demand falls as 1, 1/2, 1/3: with equal shares they would keep 68 and 77 % of
-/// what is allowed.
+/// Instances whose demands are in the ratio 1 : 1/2 : 1/3 and so on. With equal shares, they would
+/// keep 68 and 77 % of the traces that the limit allows.
 #[rstest]
 #[case::demand_under_the_limit(200.0, 0.95)]
 #[case::demand_over_the_limit(500.0, 0.9)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uneven_demand_uses_the_whole_limit(#[case] demand: f64, #[case] part: f64) {
-    let lab = Lab::start().await;
-    let version = lab.publish();
-    lab.all_current().await;
-    let shared = lab.control.version();
+    let fixture = Fixture::start().await;
+    let version = fixture.publish();
+    fixture.wait_until_all_current().await;
+    let shared = fixture.control.version();
     let harmonic: f64 = (1..=INSTANCES).map(|rank| 1.0 / rank as f64).sum();
     let load: Vec<_> = (1_u32..)
-        .zip(&lab.instances)
+        .zip(&fixture.instances)
         .map(|(rank, live)| {
             let rate = demand / harmonic / f64::from(rank);
             let load = start_traces(Arc::clone(live), rate, u64::from(rank));
-            tokio::spawn(lab.stop.clone().run_until_cancelled_owned(load))
+            tokio::spawn(fixture.stop.clone().run_until_cancelled_owned(load))
         })
         .collect();
     let began = Instant::now();
     loop {
-        let (before, from) = (lab.decisions(), Instant::now());
+        let (before, from) = (fixture.decisions(), Instant::now());
         sleep(WINDOW).await;
-        let all = lab.decisions();
+        let all = fixture.decisions();
         let allowed = f64::from(LIMIT_PER_SECOND) * from.elapsed().as_secs_f64();
         let started = (all.started - before.started) as f64;
         let kept = (all.sampled - before.sampled) as f64;
         let saved = f64::from(LIMIT_PER_SECOND) * 5.0;
         let most = f64::from(LIMIT_PER_SECOND) * began.elapsed().as_secs_f64() + saved;
         assert!(all.sampled as f64 <= most, "{all:?} of {most}");
-        let clients = lab.clients();
+        let clients = fixture.clients();
         assert_eq!(
             clients.current, INSTANCES,
             "new shares do not make a new version"
@@ -67,20 +67,20 @@ async fn uneven_demand_uses_the_whole_limit(#[case] demand: f64, #[case] part: f
         }
         assert!(began.elapsed() < DEADLINE, "{kept} of {started}, {allowed}");
     }
-    assert!(version <= shared && lab.control.version() == shared);
-    lab.stop.cancel();
+    assert!(version <= shared && fixture.control.version() == shared);
+    fixture.stop.cancel();
     for load in load {
         load.await.unwrap();
     }
 }
 
-struct Lab {
+struct Fixture {
     control: Control,
     instances: Vec<Arc<Live>>,
     stop: CancellationToken,
 }
 
-impl Lab {
+impl Fixture {
     async fn start() -> Self {
         let control = Control::new(ControlSettings::default());
         let stop = CancellationToken::new();
@@ -108,8 +108,8 @@ impl Lab {
         self.control.evidence(&key("service-a")).unwrap().clients
     }
 
-    /// Waits until every instance has a share among all of them.
-    async fn all_current(&self) {
+    /// Waits until the limit is divided among all instances, and each has its share.
+    async fn wait_until_all_current(&self) {
         let deadline = Instant::now() + DEADLINE;
         let mut steady = 0;
         let mut version = self.control.version();

@@ -246,17 +246,17 @@ async fn spans_wait_for_a_receiver_that_starts_late() {
 /// Like a pod whose network is removed: the connection stays, without a process at its end.
 #[tokio::test]
 async fn silent_receiver_gets_a_new_connection() {
-    arrive_after(async |listener| listener.accept().await.unwrap()).await;
+    assert_spans_arrive_after(async |listener| listener.accept().await.unwrap()).await;
 }
 
 /// Like an address that briefly leads to another server, which keeps the connection open.
 #[tokio::test]
 async fn connection_to_another_server_is_replaced() {
-    arrive_after(not_grpc::accept_first).await;
+    assert_spans_arrive_after(not_grpc::accept_first).await;
 }
 
 /// Checks that spans arrive at a receiver that replaces `first_server` on the same port.
-async fn arrive_after<T>(first_server: impl AsyncFnOnce(&TcpListener) -> T) {
+async fn assert_spans_arrive_after<T>(first_server: impl AsyncFnOnce(&TcpListener) -> T) {
     let (listener, address) = listener().await;
     let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
     make(&telemetry, 3);

@@ -48,7 +48,7 @@ fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     Some(span.span_context().clone()).filter(SpanContext::is_valid)
 }
 
-/// The outgoing `tracestate` for incoming ones beside a valid `traceparent`.
+/// The outgoing `tracestate` for incoming ones that accompany a valid `traceparent`.
 fn passed_on(states: &[&str]) -> Option<String> {
     let states = states.iter().map(|state| ("tracestate", *state));
     let pairs: Vec<_> = [("traceparent", PARENT)]

@@ -1,4 +1,4 @@
-//! Decisions by the plan in force.
+//! Decisions under the plan in force.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ fn sampler(phases: Vec<Phase>) -> (Arc<Live>, LiveSampler) {
     )
 }
 
-fn always(millionths: u32) -> LiveSampler {
+fn with_probability(millionths: u32) -> LiveSampler {
     sampler(vec![phase(Some(probability(millionths)), &[])]).1
 }
 
@@ -102,7 +102,7 @@ proptest! {
         let randomness = threshold.saturating_add_signed(offset).min(LOW_56_BITS);
         let id = (high & !u128::from(LOW_56_BITS)) | u128::from(randomness);
         prop_assume!(id != 0);
-        let kept = keeps(&root(&always(millionths), id, "GET /"));
+        let kept = keeps(&root(&with_probability(millionths), id, "GET /"));
         prop_assert_eq!(kept, randomness >= threshold);
     }
 
@@ -113,8 +113,8 @@ proptest! {
         high in 0..=1_000_000_u32,
     ) {
         let (low, high) = (low.min(high), low.max(high));
-        let kept_low = keeps(&root(&always(low), id, "GET /"));
-        let kept_high = keeps(&root(&always(high), id, "GET /"));
+        let kept_low = keeps(&root(&with_probability(low), id, "GET /"));
+        let kept_high = keeps(&root(&with_probability(high), id, "GET /"));
         prop_assert!(kept_high || !kept_low);
     }
 
@@ -128,7 +128,7 @@ proptest! {
     ) {
         let flags = if sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
         let parent = with_parent(id, span, flags, remote, "ot=th:8;rv:01234567890123,foo=1");
-        let result = decide(&always(millionths), TraceId::from(id), "GET /", &parent);
+        let result = decide(&with_probability(millionths), TraceId::from(id), "GET /", &parent);
         prop_assert_eq!(keeps(&result), sampled);
         prop_assert_eq!(result.trace_state.header(), "ot=th:8;rv:01234567890123,foo=1");
     }
@@ -137,8 +137,8 @@ proptest! {
 #[test]
 fn probabilities_0_and_1_are_exact() {
     for id in [1, u128::MAX, u128::from(LOW_56_BITS), 1 << 56] {
-        assert!(keeps(&root(&always(1_000_000), id, "GET /")));
-        assert!(!keeps(&root(&always(0), id, "GET /")));
+        assert!(keeps(&root(&with_probability(1_000_000), id, "GET /")));
+        assert!(!keeps(&root(&with_probability(0), id, "GET /")));
     }
 }
 
@@ -148,14 +148,14 @@ fn probabilities_0_and_1_are_exact() {
 #[case(10_000, "ot=th:fd70a3d70a3d7")]
 #[case(1_000, "ot=th:ffbe76c8b43958")]
 fn tracestate_has_the_threshold_of_a_kept_trace(#[case] millionths: u32, #[case] state: &str) {
-    let result = root(&always(millionths), u128::MAX, "GET /");
+    let result = root(&with_probability(millionths), u128::MAX, "GET /");
     assert_eq!(result.trace_state.header(), state);
 }
 
 #[test]
 fn dropped_trace_has_no_threshold() {
     assert_eq!(
-        root(&always(10_000), 1 << 60, "GET /").trace_state,
+        root(&with_probability(10_000), 1 << 60, "GET /").trace_state,
         TraceState::NONE
     );
 }
@@ -174,7 +174,7 @@ fn root_decision_changes_only_the_threshold(
 ) {
     let context = with_parent(0, 0, TraceFlags::NOT_SAMPLED, true, incoming);
     let result = decide(
-        &always(500_000),
+        &with_probability(500_000),
         TraceId::from(u128::MAX),
         "GET /",
         &context,
@@ -218,7 +218,7 @@ fn fallback_decides_until_a_plan_arrives() {
 }
 
 #[test]
-fn rate_limit_is_kept_without_a_threshold() {
+fn rate_limit_holds_and_writes_no_threshold() {
     let (live, sampler) = sampler(vec![phase(Some(rate(5.0)), &[])]);
     let start = std::time::Instant::now();
     let kept: Vec<_> = (1..10_000)
@@ -326,7 +326,7 @@ fn counts_have_their_times() {
     root(&sampler, 1, "GET /");
     let counts = live.counts();
     let [count] = counts.as_slice() else {
-        panic!("one entry, not {counts:?}")
+        panic!("expected one entry, not {counts:?}")
     };
     let after = Timestamp::now().as_millisecond();
     assert!(before <= count.first_unix_millis);

@@ -293,12 +293,12 @@ fn documented() -> BTreeMap<String, String> {
     let page = std::fs::read_to_string(page).unwrap();
     let (_, section) = page
         .split_once("### Settings of spoor-telemetry")
-        .expect("the section");
+        .expect("docs/sdks.md has the section");
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.flat_map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [names, _, unset] = cells[..] else {
-            panic!("three cells: {row}")
+            panic!("expected three cells: {row}")
         };
         let names = names.split(", ").map(|name| name.trim_matches('`'));
         names.map(|name| (name.to_owned(), unset.to_owned()))
@@ -328,7 +328,10 @@ fn every_setting_is_documented() {
     let flags = listen.get_arguments().filter_map(|flag| flag.get_env());
     read.extend(flags.map(|name| name.to_str().unwrap().to_owned()));
     let documented: BTreeSet<String> = documented().into_keys().collect();
-    assert_eq!(documented, read, "docs/sdks.md and what is read");
+    assert_eq!(
+        documented, read,
+        "the settings in docs/sdks.md differ from those that are read"
+    );
 }
 
 /// Setting a variable to the default that the table names changes nothing.

@@ -15,13 +15,13 @@ const ROUNDS: u64 = 20_000;
 
 pub fn run(request: &Request) {
     let body = request.body();
-    let pass = rate(|| drop(black_box(spoor_traces::validate(black_box(body)))));
+    let scanning = rate(|| drop(black_box(spoor_traces::validate(black_box(body)))));
     let decoding = rate(|| {
         drop(black_box(ExportTraceServiceRequest::decode(black_box(
             body,
         ))))
     });
-    println!("scan only: {pass:>10.0} spans per core-second (decoding them: {decoding:.0})");
+    println!("scan only: {scanning:>10.0} spans per core-second (decoding them: {decoding:.0})");
 }
 
 fn rate(work: impl Fn()) -> f64 {

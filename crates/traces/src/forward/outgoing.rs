@@ -48,7 +48,7 @@ impl Outgoing {
     pub(super) fn replay_passed(&mut self, id: TraceId, time: Instant) {
         let hash = self.hasher.hash(id);
         if self.passed.find(hash).is_none() {
-            let note = self.note(&KeepReason::NoPolicy);
+            let note = self.record_reason(&KeepReason::NoPolicy);
             self.passed.remember(hash, Decision::Kept(note), time);
         }
     }
@@ -80,7 +80,7 @@ impl Output for Outgoing {
     /// The note of the trace.
     type Trace = u32;
 
-    fn note(&mut self, kept: &KeepReason) -> u32 {
+    fn record_reason(&mut self, kept: &KeepReason) -> u32 {
         let number = self.reasons.number(kept);
         // Another reason may be recorded in its place.
         if number as usize == self.annotations.len()

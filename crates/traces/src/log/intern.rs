@@ -86,7 +86,7 @@ pub(crate) struct OperationEntry {
     pub(crate) is_root: bool,
 }
 
-/// Items that many spans of a segment share, each known by its index.
+/// Items that many spans of a segment share, each identified by its index.
 #[derive(Clone, Default)]
 pub(crate) struct InternTable<T> {
     /// Each with its hash.

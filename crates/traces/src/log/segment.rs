@@ -21,7 +21,7 @@ use crate::{
 /// Spans in the order of their arrival, and the traces whose first span is in this segment.
 ///
 /// Once it is sealed, only the atomic fields of its traces change, so a search can read it without
-/// a lock. Of the active segment, which still grows, a search reads a clone.
+/// a lock. A search reads a clone of the active segment, which still grows.
 #[derive(Clone, Default)]
 pub(crate) struct Segment {
     /// Increases with each segment, which distinguishes it from an earlier one in the same slot.

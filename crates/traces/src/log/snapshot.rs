@@ -48,18 +48,18 @@ impl Snapshot {
         self.slots.get(usize::from(slot))?.upgrade()
     }
 
-    /// The trace of a span in the segment of a slot: the serial number of the trace's segment, the
-    /// trace's start and its ID; `None` if the trace has been evicted.
+    /// The trace of a span, given the span's slot and segment: the serial number of the trace's
+    /// segment, the trace's start and its ID; `None` if the trace has been evicted.
     pub(crate) fn trace_of(
         &self,
         slot: u16,
-        of: &Segment,
+        span_segment: &Segment,
         span: &SpanEntry,
     ) -> Option<(u64, u64, TraceId)> {
         let other;
         // Most traces are in the segment of their spans, which the reader has already.
         let segment = match span.trace.slot() == slot {
-            true => of,
+            true => span_segment,
             false => {
                 other = self.segment(span.trace.slot())?;
                 &*other
@@ -67,7 +67,7 @@ impl Snapshot {
         };
         // A trace's segment is never newer than those of its spans: a newer one in its slot has
         // replaced it.
-        if segment.serial > of.serial {
+        if segment.serial > span_segment.serial {
             return None;
         }
         let trace = segment.traces.get(span.trace.index())?;

@@ -8,7 +8,7 @@ use crate::{
     service,
 };
 
-/// The choices of the lookback: value, label and seconds. The empty value means any time.
+/// The choices for the lookback: value, label and seconds. The empty value means any time.
 pub const LOOKBACKS: [(&str, &str, u64); 8] = [
     ("", "Any time", 0),
     ("5m", "Last 5 minutes", 5 * 60),
@@ -20,7 +20,7 @@ pub const LOOKBACKS: [(&str, &str, u64); 8] = [
     ("2d", "Last 2 days", 48 * 3_600),
 ];
 
-/// The choices of the limit.
+/// The choices for the limit.
 pub const LIMITS: [usize; 4] = [20, 50, 100, 200];
 
 /// The values of the form's fields, and the search that they describe.
@@ -75,7 +75,7 @@ impl Filter {
     fn interpret(&mut self, parameters: &Parameters) {
         let non_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         self.search.service =
-            non_empty(&self.service).map(|name| service::stored(&name).to_owned());
+            non_empty(&self.service).map(|name| service::stored_name(&name).to_owned());
         self.search.operation = non_empty(&self.operation);
         self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
         let mut read = |name| self.checked(name, duration(parameters, name)).flatten();
@@ -85,7 +85,7 @@ impl Filter {
         if let (Some(shortest), Some(longest)) = (shortest, longest)
             && longest < shortest
         {
-            let problem = "enter at least the minimum duration".to_owned();
+            let problem = "enter a duration no shorter than the minimum".to_owned();
             self.problems.push(("maxDuration", problem));
         }
         self.search.start_min = self.checked("lookback", lookback(&self.lookback)).flatten();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_may_be_quoted() {
+    fn tag_values_may_be_quoted() {
         let expected = [("a", "b c"), ("empty", ""), ("error", "true")];
         let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let read = tags(" error=true  a=\"b c\" empty= ");

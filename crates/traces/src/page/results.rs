@@ -146,7 +146,7 @@ fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                         code { "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" } "."
                     }
                     li {
-                        "If requests leave no traces, they were not sampled, or no tail rule kept them: "
+                        "If requests leave no traces, they were not sampled, or no tail rule kept them; see "
                         code { "spoor get policies" } "."
                     }
                 }

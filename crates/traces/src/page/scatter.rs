@@ -18,7 +18,7 @@ pub fn scatter(site: &Site, traces: &[ListItem]) -> Markup {
     let top = round_up(longest.unwrap_or(0));
     html! {
         figure .scatter {
-            figcaption { "Duration over time; red has errors, larger has more spans" }
+            figcaption { "Duration over time; red points have errors, larger ones have more spans" }
             div .plot {
                 div .scale aria-hidden="true" {
                     @for part in [4, 2, 0] {
@@ -67,7 +67,7 @@ fn point(site: &Site, trace: &ListItem, first: u64, last: u64, top: u64) -> Mark
     }
 }
 
-/// The next of 1, 2, 4 or 8 times a power of ten, so that its quarters are round.
+/// The next value that is 1, 2, 4 or 8 times a power of ten, so that its quarters are round.
 fn round_up(nanos: u64) -> u64 {
     let mut magnitude = 100_u64;
     loop {

@@ -43,7 +43,7 @@ pub fn missing(site: &Site, id: TraceId) -> Html<String> {
     let message = html! {
         p { "No trace with the ID " code { (id) } " is stored. Possible reasons:" }
         ul {
-            li { "It was not sampled, or no tail rule kept it: " code { "spoor get policies" } "." }
+            li { "It was not sampled, or no tail rule kept it; see " code { "spoor get policies" } "." }
             li { "It has not arrived yet. Spans are exported in batches; try again in a few seconds." }
             li { "It was evicted to make room for newer ones, since the store is bounded." }
         }
@@ -123,7 +123,7 @@ fn reason(kept: &KeepReason) -> Markup {
                 b { (policy.to_string()) } " would"
             }
             KeepReason::UnnamedPolicy => {
-                "a policy keeps it; its name was not recorded, since there were too many names"
+                "a policy keeps it; the policy's name was not recorded, since there were too many names"
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 const MAX_ROWS: usize = 1_000;
 /// The size in bytes at which a page stops showing details.
 const MAX_PAGE_BYTES: usize = 4 << 20;
-/// The deepest level that is indented.
+/// The deepest level that is indented further than the one above it.
 const MAX_INDENT_LEVELS: usize = 16;
 
 /// The trace that a waterfall shows, and the page that it is on.

@@ -106,7 +106,7 @@ pub(super) fn search(query: Option<TraceQueryParameters>) -> Result<Search, Stat
         nanos(duration.seconds, duration.nanos).map(Duration::from_nanos)
     };
     Ok(Search {
-        service: non_empty(query.service_name).map(|name| service::stored(&name).to_owned()),
+        service: non_empty(query.service_name).map(|name| service::stored_name(&name).to_owned()),
         operation: non_empty(query.operation_name),
         tags: parameters::tags(query.attributes).map_err(Status::invalid_argument)?,
         start_min,

@@ -14,7 +14,7 @@ use crate::{
     turns::{self, Turns},
 };
 
-/// The longest body of a response; of a gRPC stream, the most bytes of messages in it.
+/// The longest response body, in bytes; for a gRPC stream, the most bytes of its messages.
 pub const MAX_RESPONSE_BYTES: usize = 32 << 20;
 /// The largest trace that a response shows, in stored bytes.
 pub const MAX_TRACE_BYTES: usize = 16 << 20;
@@ -24,16 +24,18 @@ const MAX_LISTED_BYTES: usize = 1 << 20;
 pub const MAX_DECODED_BYTES: usize = 64 << 20;
 /// The most responses that are built at the same time; further requests wait.
 const MAX_CONCURRENT_BUILDS: usize = 4;
-/// The most responses built at the same time for which all traces in a time window are read, or
-/// the newest 500,000. That takes seconds, while a search decodes only the traces that it returns.
+/// The most responses that are built at the same time from all traces in a time window, or the
+/// newest 500,000 of them. That takes seconds, while a search decodes only the traces that it
+/// returns.
 const MAX_CONCURRENT_AGGREGATES: usize = 1;
 /// The most responses to searches that are built at the same time. A search may read most of the
 /// store, and other requests must not wait for a client that sends many.
 const MAX_CONCURRENT_SEARCHES: usize = 2;
 /// The most gRPC streams that are open at the same time. Stalled ones end to make room for others.
 const MAX_CONCURRENT_STREAMS: usize = 16;
-/// The most traces that are built at the same time for streams. All streams may belong to one client.
-const MAX_CONCURRENT_STREAMED: usize = 2;
+/// The most traces of streams that are built at the same time. All streams may belong to one
+/// client.
+const MAX_CONCURRENT_STREAMED_TRACES: usize = 2;
 /// The most bytes of bodies and messages that are built and not yet sent, over all connections.
 /// Bodies of up to 64 KiB do not count.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
@@ -55,8 +57,9 @@ pub struct Queries {
     /// The turns of these queries' kind, needed in addition to those of all builds.
     own_turns: Option<Turns>,
     streams: StreamLimit,
-    /// The turn to wait for a place among the streams.
-    places: Turns,
+    /// The turn to wait for a stream slot: one request waits for a slot, and the others wait for
+    /// this turn.
+    slot_turns: Turns,
     unsent: StreamLimit,
     max_read_time: Duration,
 }
@@ -126,10 +129,10 @@ impl Queries {
             builds: Turns::new(MAX_CONCURRENT_BUILDS),
             aggregates: Turns::new(MAX_CONCURRENT_AGGREGATES),
             searches: Turns::new(MAX_CONCURRENT_SEARCHES),
-            streamed: Turns::new(MAX_CONCURRENT_STREAMED),
+            streamed: Turns::new(MAX_CONCURRENT_STREAMED_TRACES),
             own_turns: None,
             streams: StreamLimit::new(MAX_CONCURRENT_STREAMS),
-            places: Turns::new(1),
+            slot_turns: Turns::new(1),
             unsent: StreamLimit::new(MAX_UNSENT_BYTES / PERMIT_BYTES),
             max_read_time: MAX_READ_TIME,
         }
@@ -165,8 +168,9 @@ impl Queries {
         work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, TraceQueryError> {
         let deadline = Instant::now() + MAX_WAIT;
-        // In this order: a query that waits for others of its kind must not hold a turn that another
-        // kind could use. Both before a thread is used, so that waiting requests occupy none.
+        // In this order: a query that waits for others of its kind must not hold a turn that
+        // another kind could use. Both come before a thread is used, so that waiting requests
+        // occupy none.
         let own = match &self.own_turns {
             Some(turns) => Some(turns.next(deadline).await.ok_or(TraceQueryError::Busy)?),
             None => None,
@@ -195,14 +199,14 @@ impl Queries {
         self.unsent.acquire(permits).ok_or(TraceQueryError::Busy)
     }
 
-    /// Waits for a place for a gRPC stream, and reserves it until the stream ends.
+    /// Waits for a slot for a gRPC stream, and reserves it until the stream ends.
     pub(crate) async fn reserve_stream(&self) -> Result<StreamPermit, TraceQueryError> {
-        // In the order of arrival: one client may have all places, and ask for each that it frees.
+        // In the order of arrival: one client may have all slots, and ask for each that it frees.
         let began = Instant::now();
-        let turn = self.places.next(began + MAX_WAIT).await;
+        let turn = self.slot_turns.next(began + MAX_WAIT).await;
         let _turn = turn.ok_or(TraceQueryError::Busy)?;
-        let place = self.streams.wait(1, began.into_std(), MAX_WAIT).await;
-        place.ok_or(TraceQueryError::Busy)
+        let slot = self.streams.wait(1, began.into_std(), MAX_WAIT).await;
+        slot.ok_or(TraceQueryError::Busy)
     }
 }
 
@@ -240,7 +244,7 @@ impl Reader {
         outcome.map(|()| names)
     }
 
-    /// As many names as a page has room for, of those that are found in time.
+    /// As many of the names found in time as a page has room for.
     pub(crate) fn some_names<T>(
         &self,
         list: impl FnOnce(&TraceStore, Limit<'_>) -> Vec<T>,
@@ -268,7 +272,7 @@ impl Reader {
     pub(crate) fn trace(&self, id: TraceId) -> Result<Option<StoredTrace>, TraceQueryError> {
         self.check()?;
         let too_large = || TraceQueryError::TraceTooLarge(id);
-        // Two bounds: few stored bytes may become many once decoded, such as a million empty
+        // Two bounds: a few stored bytes may become many once decoded, such as a million empty
         // events.
         let found = self.store.trace_within(id, MAX_TRACE_BYTES);
         let Some(trace) = found.map_err(|_| too_large())? else {

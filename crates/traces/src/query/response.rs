@@ -103,7 +103,7 @@ impl Buffer {
         match written {
             Err(_) if building.is_full => {
                 building.is_full = false;
-                // serde has already written a part of the trace.
+                // serde has already written part of the trace.
                 building.bytes.truncate(start);
                 Ok(false)
             }
@@ -120,8 +120,8 @@ impl Buffer {
         self.0.borrow().traces
     }
 
-    /// Records the error with which the whole response is refused, and returns the one with which
-    /// to end the encoding.
+    /// Records the reason for refusing the whole response, and returns the error that ends its
+    /// encoding.
     pub fn refuse<E: serde::ser::Error>(&self, error: TraceQueryError) -> E {
         let refused = E::custom(&error);
         self.0.borrow_mut().error = Some(error);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unread_bodies_make_room() {
+    async fn unread_body_is_aborted_to_make_room() {
         let queries = Queries::new(TraceStore::new(1 << 20));
         let body = || respond_with(&queries, vec![b'x'; MAX_RESPONSE_BYTES]);
         let unread = [body().unwrap(), body().unwrap()];

@@ -17,8 +17,8 @@ use crate::{StoredTrace, TraceId};
 /// The approximate maximum size of a message, well below the default limit of clients (4 MiB).
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
-/// The most traces in a row that are too large to be sent. Until there is a message, a stream does not
-/// wait for its client, and so cannot be ended for others.
+/// The most traces in a row that are too large to be sent. Until there is a message, a stream does
+/// not wait for its client, and so cannot be ended to make room for others.
 const MAX_REFUSED_TRACES: usize = 16;
 
 /// The messages of a stream.
@@ -27,9 +27,9 @@ pub(super) type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Sen
 /// The memory that the messages of a trace take, in bytes, and the messages.
 pub(super) type Built<M> = (usize, Vec<M>);
 
-/// Sends traces one after the other, each in one or more messages, and builds those of a trace once
-/// those of the one before are sent. A truncated stream ends with an error status; reading stops when
-/// the client disconnects.
+/// Sends traces one after the other, each in one or more messages. The messages of a trace are
+/// built once those of the previous trace are sent. A truncated stream ends with an error status;
+/// reading stops when the client disconnects.
 pub(super) async fn stream<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
@@ -58,15 +58,15 @@ pub(super) async fn stream_built<M: Message + 'static>(
 ) -> Result<Response<Messages<M>>, Status> {
     let messages = queries.run(build).await??;
     let bytes = messages.iter().map(Message::encoded_len).sum();
-    // Counted as unsent before they wait for a place.
+    // Counted as unsent before they wait for a slot.
     let messages = hold(queries, bytes, messages)?;
-    // Only now, since a place whose response is being built cannot be given to another stream.
+    // Only now, since a slot whose response is being built cannot be given to another stream.
     let open = queries.reserve_stream().await?;
     Ok(Response::new(Box::pin(open.hold(messages, stalled))))
 }
 
-/// Counts built messages as unsent until the last one is sent, since all of them stay in memory until
-/// then. They end if they wait for their client while others need room.
+/// Counts built messages as unsent until the last one is sent, since all of them stay in memory
+/// until then. They end if they wait for their client while others need room.
 fn hold<M: Message + 'static>(
     queries: &Queries,
     bytes: usize,
@@ -79,7 +79,7 @@ fn hold<M: Message + 'static>(
 
 /// The end of a stream that its client did not read while others needed room.
 fn stalled<M>() -> Result<M, Status> {
-    let message = "the client did not read the stream, and others needed its place";
+    let message = "aborted, since the client did not read the stream while others needed room";
     Err(Status::unavailable(message))
 }
 
@@ -87,10 +87,18 @@ fn stalled<M>() -> Result<M, Status> {
 struct Remaining {
     queries: Queries,
     ids: vec::IntoIter<TraceId>,
-    /// The bytes that the response may still have.
+    /// The number of bytes that the response may still take.
     bytes: usize,
     /// The error of a trace that was left out, which the final status reports.
     refused: Option<TraceQueryError>,
+}
+
+/// The outcome of building the messages of a trace.
+enum Outcome<M> {
+    /// The encoded length of the messages, in bytes, and the messages.
+    Built(usize, Messages<M>),
+    /// The trace is left out.
+    Refused(TraceQueryError),
 }
 
 impl Remaining {
@@ -112,21 +120,21 @@ impl Remaining {
             let build = async move {
                 let (memory, built) = match queries.run(read).await? {
                     Ok(built) => built,
-                    Err(error) => return Ok(Err(error)),
+                    Err(error) => return Ok(Outcome::Refused(error)),
                 };
-                let bytes: usize = built.iter().map(Message::encoded_len).sum();
-                Ok(Ok((bytes, hold(&queries, memory, built)?)))
+                let bytes = built.iter().map(Message::encoded_len).sum();
+                Ok(Outcome::Built(bytes, hold(&queries, memory, built)?))
             };
-            // In a task of its own: this future is not polled while its client does not read, and would
-            // keep the turn that it waits for.
+            // In a task of its own: this future is not polled while its client does not read, and
+            // would keep the turn that it waits for.
             let built = AbortOnDropHandle::new(tokio::spawn(build)).await;
             match built.map_err(|error| TraceQueryError::Failed(error.to_string()))?? {
-                Ok((bytes, messages)) => {
+                Outcome::Built(bytes, messages) => {
                     let left = self.bytes.checked_sub(bytes);
                     self.bytes = left.ok_or(TraceQueryError::ResponseTooLarge)?;
                     return Ok(Some(messages));
                 }
-                Err(error) => {
+                Outcome::Refused(error) => {
                     self.refused = Some(error);
                     refused += 1;
                 }

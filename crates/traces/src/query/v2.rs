@@ -7,7 +7,7 @@ use spoor_proto::jaeger::{
     api_v2::{
         ArchiveTraceRequest, ArchiveTraceResponse, FindTracesRequest, GetDependenciesRequest,
         GetDependenciesResponse, GetOperationsRequest, GetOperationsResponse, GetServicesRequest,
-        GetServicesResponse, GetTraceRequest, KeyValue, Operation, Span, SpansResponseChunk,
+        GetServicesResponse, GetTraceRequest, KeyValue, Operation, SpansResponseChunk,
         query_service_server::QueryService,
     },
     api_v3::TraceQueryParameters,
@@ -116,8 +116,8 @@ impl QueryService for Queries {
     }
 }
 
-/// Converts a trace to messages. Each span repeats its process, so few spans may become many bytes,
-/// and more once decoded: an empty tag has 2 bytes as a message.
+/// Converts a trace to messages. Each span repeats its process, so a few spans may become many
+/// bytes, and even more once decoded: an encoded empty tag has 2 bytes.
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut decoded_left = MAX_TRACE_MESSAGES_BYTES;
@@ -129,7 +129,8 @@ fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>,
         left = left.checked_sub(bytes).ok_or(too_large.clone())?;
         // All attributes of the resource, since those that are not tags of the process are also
         // read for each span.
-        let tags = member.resource.attributes.len() + tags_of(&span);
+        let logged: usize = span.logs.iter().map(|log| log.fields.len()).sum();
+        let tags = member.resource.attributes.len() + span.tags.len() + logged;
         let decoded = bytes + tags * size_of::<KeyValue>();
         decoded_left = decoded_left.checked_sub(decoded).ok_or(too_large)?;
         spans.push((bytes, span));
@@ -137,10 +138,4 @@ fn messages(trace: &StoredTrace, raw: bool) -> Result<Built<SpansResponseChunk>,
     let chunk = |spans| SpansResponseChunk { spans };
     let memory = MAX_TRACE_MESSAGES_BYTES - decoded_left;
     Ok((memory, split(spans).into_iter().map(chunk).collect()))
-}
-
-/// The number of tags of a span and its logs.
-fn tags_of(span: &Span) -> usize {
-    let logs: usize = span.logs.iter().map(|it| it.fields.len()).sum();
-    span.tags.len() + logs
 }

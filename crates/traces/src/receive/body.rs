@@ -70,7 +70,7 @@ async fn collect(
     Ok(all.freeze())
 }
 
-/// The compression in a header; `Identity` without the header.
+/// The compression that a header names; `Identity` if the header is absent.
 pub(super) fn compression(
     headers: &HeaderMap,
     header: &'static str,
@@ -87,7 +87,7 @@ pub(super) fn compression(
 /// sending it can read the response.
 pub(super) async fn drain_rest(mut body: Body, settings: ReceiveSettings) {
     let max = settings.max_body_bytes.saturating_mul(MAX_DRAINED_BODIES);
-    // Beyond either bound the connection is closed, which is then intended.
+    // Beyond either bound, the connection is closed, which is then intended.
     let _ = drain(&mut body, max, settings.body_deadline).await;
 }
 

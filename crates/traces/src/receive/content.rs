@@ -1,7 +1,7 @@
 //! The content of a body: decompressed, converted to protobuf and accepted.
 
 use bytes::Bytes;
-use spoor_runtime::{Compression, ConnectionTurn, DecompressError};
+use spoor_runtime::{Compression, ConnectionTurn};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -13,7 +13,7 @@ use crate::{OutOfMemory, memory::Reservation, receiver::Receiver, turns};
 
 /// The longest content that is read on an asynchronous worker thread. Reading it blocks other
 /// requests of the process for about a millisecond if the content consists of empty messages. An
-/// SDK's batch of 512 spans has half as many bytes.
+/// SDK's batch of 512 spans is half as long.
 const MAX_SMALL_PROTOBUF_BYTES: usize = 256 << 10;
 /// The longest JSON that is read there. It takes several times as long per byte.
 const MAX_SMALL_JSON_BYTES: usize = 32 << 10;
@@ -43,8 +43,9 @@ impl Content {
         if let Some(accepted) = small.await? {
             return Ok(accepted);
         }
-        // In the order of arrival, so that a sender of many large bodies cannot overtake others. Of
-        // each connection one waits at a time; otherwise those of one could fill all places.
+        // In the order of arrival, so that a sender of many large bodies cannot overtake others.
+        // Only one body of each connection waits at a time; otherwise those of one connection could
+        // fill all places.
         let turn = async {
             let _own = self.connection.take().await;
             receiver.large_bodies().next(deadline).await
@@ -92,7 +93,7 @@ impl Content {
             return Ok(None);
         }
         let turns = async {
-            // First that of the connection, so that the bodies of each wait one behind the other.
+            // The connection's turn comes first, so that its bodies wait one behind the other.
             let own = self.connection.take().await;
             (own, receiver.small_bodies().acquire().await)
         };
@@ -103,7 +104,9 @@ impl Content {
         // Counts each piece before the next one.
         let count = |bytes| Ok(reservation.grow(bytes)?);
         let content = match self.compression.decompress(self.bytes.clone(), max, count) {
-            Err(ReceiveError::Compressed(DecompressError::TooLarge { .. })) => {
+            // It may have more content, or a larger zstd window, than a small body may. It is then
+            // read as a large one, where any other error occurs again.
+            Err(ReceiveError::Compressed(_)) => {
                 reservation.shrink_to(before);
                 return Ok(None);
             }

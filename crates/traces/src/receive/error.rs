@@ -23,7 +23,7 @@ pub(super) enum ReceiveError {
     TooLarge { max: usize },
     #[error("the body was not received within {} s; send smaller batches", after.as_secs_f64())]
     TimedOut { after: Duration },
-    #[error("the sender aborted the body: {0}")]
+    #[error("the sender aborted the request: {0}")]
     Aborted(axum::Error),
     #[error(transparent)]
     Compressed(#[from] DecompressError),
@@ -56,7 +56,7 @@ impl From<AcceptError> for ReceiveError {
 }
 
 impl ReceiveError {
-    /// The reason under which the refusal is counted. It determines the status, too, except that of
+    /// The reason under which the refusal is counted. It also determines the status, except for
     /// `Framing`.
     pub(super) fn reason(&self) -> RefusalReason {
         match self {

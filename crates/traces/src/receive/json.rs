@@ -41,7 +41,7 @@ pub fn read_spans(json: &[u8]) -> Result<Vec<ResourceSpans>, serde_json::Error> 
     Ok(data.resource_spans)
 }
 
-/// Reads a JSON `ExportTraceServiceRequest`, and encodes it.
+/// Reads a JSON `ExportTraceServiceRequest`, and encodes it as protobuf.
 ///
 /// The result is never longer than the JSON, and nothing else is kept in memory.
 pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::Error> {

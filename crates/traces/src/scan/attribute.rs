@@ -18,7 +18,7 @@ pub(crate) enum Value<T> {
     Bool(bool),
     Int(i64),
     Double(f64),
-    /// An array, a list of pairs, bytes, or an index of a string.
+    /// An array, a list of pairs, bytes, or a string's index.
     Other,
 }
 
@@ -101,7 +101,7 @@ pub(super) fn key_value<'a, T: Texts<'a>>(
                 found => value = found,
             },
             KEY_INDEX => drop(reader.varint()?),
-            other => reader.unknown(other, 3)?,
+            other => reader.skip_unknown(other, 3)?,
         }
     }
     Ok((name.unwrap_or_else(T::empty), value))
@@ -130,7 +130,7 @@ fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>,
             RAW => reader.bytes().map(|_| Value::Other)?,
             INDEX => reader.varint().map(|_| Value::Other)?,
             other => {
-                reader.unknown(other, 8)?;
+                reader.skip_unknown(other, 8)?;
                 continue;
             }
         };
@@ -144,7 +144,7 @@ pub(super) fn check(message: &'static Message, mut reader: Reader<'_>) -> Result
     while let Some(key) = reader.key()? {
         let kind = message.field_by_number(key >> 3).map(|field| &field.kind);
         let checked = match (kind, key & 7) {
-            (None, _) => reader.unknown(key, 0),
+            (None, _) => reader.skip_unknown(key, 0),
             (Some(Kind::Text), BYTES) => reader.text().map(drop),
             (Some(Kind::Id | Kind::Bytes), BYTES) => reader.bytes().map(drop),
             // `KeyValue` has a field that the schema of OTLP/JSON leaves out.
@@ -164,7 +164,7 @@ pub(super) fn check(message: &'static Message, mut reader: Reader<'_>) -> Result
     Ok(())
 }
 
-/// The bits of an attribute, its texts hashed, in a signature; none if the value cannot be
+/// The signature of an attribute, given the hashes of its texts; empty if the value cannot be
 /// compared.
 #[inline]
 pub(super) fn signature_of(name: u64, value: Value<u64>) -> Signature {
@@ -191,8 +191,9 @@ fn fold(one: u64, other: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// A hash that is fast for a few bytes, and whether they are ASCII. It need not be stable, since
-/// signatures are never saved or sent, and a collision only costs a comparison with the span.
+/// A hash that is fast to compute for a few bytes, and a flag that is true if they are all ASCII.
+/// It need not be stable, since signatures are never saved or sent, and a collision only costs a
+/// comparison with the span.
 #[inline(always)]
 fn hash(bytes: &[u8]) -> (u64, bool) {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;

@@ -46,7 +46,7 @@ fn attributes<'a>(
             }
             DROPPED => drop(reader.varint()?),
             ENTITY => check(&ENTITY_REF, reader.message()?)?,
-            other => reader.unknown(other, 3)?,
+            other => reader.skip_unknown(other, 3)?,
         }
     }
     Ok(())
@@ -61,7 +61,7 @@ pub(crate) fn resource_attributes<'a>(
     const RESOURCE: u32 = key(1, BYTES);
     visit(header, |reader, key| match key {
         RESOURCE => attributes(reader.message()?, &mut apply),
-        other => reader.unknown(other, 0),
+        other => reader.skip_unknown(other, 0),
     });
 }
 
@@ -76,11 +76,11 @@ pub(crate) fn scope_name(header: &[u8]) -> (&str, &str) {
             visit(reader.bytes()?, |scope, key| match key {
                 NAME => scope.text().map(|text| name = text),
                 VERSION => scope.text().map(|text| version = text),
-                other => scope.unknown(other, 0),
+                other => scope.skip_unknown(other, 0),
             });
             Ok(())
         }
-        other => reader.unknown(other, 0),
+        other => reader.skip_unknown(other, 0),
     });
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     (text(name), text(version))

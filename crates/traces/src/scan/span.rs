@@ -1,4 +1,4 @@
-//! Scanning of a span.
+//! Scans a span.
 
 use super::{
     Rejected,
@@ -73,7 +73,7 @@ pub(super) fn span<'a>(
             }
             DROPPED_ATTRIBUTES | DROPPED_EVENTS | DROPPED_LINKS => drop(reader.varint()?),
             FLAGS => drop(reader.fixed32()?),
-            other => reader.unknown(other, LAST_FIELD)?,
+            other => reader.skip_unknown(other, LAST_FIELD)?,
         }
     }
     // Enumerations are 32 bits wide, whatever the varint holds.
@@ -84,7 +84,7 @@ pub(super) fn span<'a>(
     if parent.iter().all(|byte| *byte == 0) {
         signature.insert(Signature::ROOT);
     }
-    // Checked after the loop: of a repeated field, the last value counts.
+    // Checked after the loop: if a field is repeated, its last value counts.
     let trace_id = match <[u8; 16]>::try_from(trace_id) {
         Ok(id) if id != [0; 16] => TraceId::from_bytes(id),
         _ => {
@@ -127,8 +127,8 @@ fn status_code(mut status: Reader<'_>) -> Result<Option<u64>, WireError> {
             MESSAGE => drop(status.text()?),
             CODE => code = Some(status.varint()?),
             // Field 1 was `deprecated_code`, which old exporters may still send.
-            other if other >> 3 == 1 => status.unknown(other, 0)?,
-            other => status.unknown(other, 3)?,
+            other if other >> 3 == 1 => status.skip_unknown(other, 0)?,
+            other => status.skip_unknown(other, 3)?,
         }
     }
     Ok(code)
@@ -151,7 +151,7 @@ fn event<'a, T: Texts<'a>>(
                 attribute(name, value);
             }
             DROPPED => drop(event.varint()?),
-            other => event.unknown(other, 4)?,
+            other => event.skip_unknown(other, 4)?,
         }
     }
     Ok(())
@@ -164,7 +164,7 @@ pub(crate) fn span_attributes<'a>(
 ) {
     visit(body, |reader, key| match key {
         ATTRIBUTE => key_value::<Plain>(reader.message()?).map(|(name, value)| apply(name, value)),
-        other => reader.unknown(other, 0),
+        other => reader.skip_unknown(other, 0),
     });
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn searched_attributes<'a>(
     visit(body, |reader, key| match key {
         ATTRIBUTE => key_value::<Plain>(reader.message()?).map(|(name, value)| apply(name, value)),
         EVENT => event::<Plain>(reader.message()?, &mut apply),
-        other => reader.unknown(other, 0),
+        other => reader.skip_unknown(other, 0),
     });
 }
 
@@ -185,7 +185,7 @@ pub(crate) fn status_word(body: &[u8]) -> &'static str {
     let mut code = None;
     visit(body, |reader, key| match key {
         STATUS => status_code(reader.message()?).map(|next| code = next.or(code)),
-        other => reader.unknown(other, 0),
+        other => reader.skip_unknown(other, 0),
     });
     // As an enumeration, of which decoders read 32 bits.
     match code.map(|code| code as i32) {
@@ -201,7 +201,7 @@ pub(crate) fn trace_state(body: &[u8]) -> (&str, u32) {
     visit(body, |reader, key| match key {
         TRACE_STATE => reader.bytes().map(|text| state = text),
         FLAGS => reader.fixed32().map(|value| flags = value),
-        other => reader.unknown(other, 0),
+        other => reader.skip_unknown(other, 0),
     });
     (std::str::from_utf8(state).unwrap_or_default(), flags)
 }

@@ -142,7 +142,7 @@ fn is_id(bytes: &[u8], len: usize) -> bool {
     bytes.len() == len && bytes.iter().any(|byte| *byte != 0)
 }
 
-/// The scan agrees with prost's decoding.
+/// Asserts that the scan agrees with prost's decoding.
 fn assert_same(bytes: &[u8]) {
     let decoded = ExportTraceServiceRequest::decode(bytes);
     let scanned = scan(bytes, &mut Reservation::unbounded());
@@ -206,7 +206,8 @@ fn assert_same(bytes: &[u8]) {
     assert_eq!(scanned.rejected, rejected);
 }
 
-/// A span's attribute is found by its text, and its signature does not rule it out.
+/// Asserts that a search finds a span's attribute by its text, and that the span's signature does
+/// not rule it out.
 fn assert_attribute(span: &NewSpan<'_>, pair: &KeyValue) {
     let text = match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
         Some(any_value::Value::StringValue(text)) => text.clone(),
@@ -276,7 +277,7 @@ proptest! {
 }
 
 #[test]
-fn nesting_limit_equals_that_of_prost() {
+fn nesting_limit_matches_prost() {
     for depth in 40..50 {
         let mut value = AnyValue {
             value: Some(any_value::Value::BoolValue(true)),

@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
 
     /// Skips a field that is not in the message's definition, which has fields 1 to `known`.
     #[cold]
-    pub(crate) fn unknown(&mut self, key: u32, known: u32) -> Result<(), WireError> {
+    pub(crate) fn skip_unknown(&mut self, key: u32, known: u32) -> Result<(), WireError> {
         // prost rejects a known field of another wire type, and skips an unknown field of any type.
         if (1..=known).contains(&(key >> 3)) {
             return Err(WireError::WireType);

@@ -8,15 +8,16 @@ use crate::log::{CHILDREN_KEY, Log, MAX_FIELD_HEADER_BYTES, Part, Segment, SpanE
 /// The most bytes of spans in one `ResourceSpans`, so that each fits into a gRPC message.
 const MAX_RUN_BYTES: usize = 1 << 20;
 
-/// The trace's spans as encoded `ResourceSpans`; `None` if they are larger than `max_bytes` together.
+/// The trace's spans as encoded `ResourceSpans`; `None` if together they exceed `max_bytes`.
 ///
-/// The spans of a segment are sorted by resource and scope, and in the order of arrival within each.
-/// So neither is repeated for every span that came between those of another.
+/// The spans of a segment are sorted by resource and scope, and in the order of arrival within
+/// each. So neither is repeated each time that spans of another resource or scope arrived in
+/// between.
 pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Option<Vec<Bytes>> {
     let mut spans = Vec::new();
     let mut left = max_bytes;
-    // Checked while they are collected, since a trace may have millions, and before copying, so that
-    // spans beyond the bound cost no memory.
+    // Checked while they are collected, since a trace may have millions, and before copying, so
+    // that spans beyond the bound cost no memory.
     for span in log.spans_of(trace) {
         let (_, segment, entry) = span;
         left = left.checked_sub(segment.field(entry).len())?;
@@ -78,7 +79,7 @@ fn scope<'a>(spans: &[SpanOf<'a>]) -> &'a [u8] {
     first.unwrap_or_default()
 }
 
-/// The length of spans that share a scope, with the scope.
+/// The length of spans that share a scope, including the scope.
 fn scope_spans_len(spans: &[SpanOf<'_>]) -> usize {
     let fields = spans.iter().map(|(_, segment, span)| segment.field(span));
     scope(spans).len() + fields.map(<[u8]>::len).sum::<usize>()

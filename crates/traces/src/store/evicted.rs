@@ -1,4 +1,4 @@
-//! The IDs of evicted traces, so that late spans do not create them again.
+//! The IDs of evicted traces, so that late spans do not create the traces again.
 
 use std::collections::VecDeque;
 

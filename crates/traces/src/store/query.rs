@@ -14,7 +14,7 @@ use crate::{
     span::Signature,
 };
 
-/// The spans in a segment after which a search checks again whether to proceed.
+/// The number of spans in a segment after which a search checks again whether to proceed.
 pub(super) const SPANS_BETWEEN_CHECKS: usize = 1 << 12;
 
 /// The IDs of the traces that match, the newest first; `None` once `proceed` returns false. Traces
@@ -187,7 +187,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The bit of an attribute in a set of a search's attributes, of which the APIs accept 64.
+/// The bit of an attribute in a set of a search's attributes, of which the APIs accept at most 64.
 fn bit(attribute: usize) -> u64 {
     1_u64.unbounded_shl(attribute as u32)
 }
@@ -199,8 +199,8 @@ const STATUS_CODE: &str = "otel.status_code";
 struct SegmentQuery<'a> {
     query: &'a Query<'a>,
     segment: &'a Segment,
-    /// For each operation, whether a match may have it. Empty if the search names neither a service,
-    /// an operation nor a kind.
+    /// For each operation, whether a match may have it. Empty if the search names neither a
+    /// service, an operation nor a kind.
     operations: Vec<bool>,
     /// For each source, the attributes that its resource or scope has, as a set of [`bit`]s. Empty
     /// for a search without attributes.
@@ -221,8 +221,8 @@ impl<'a> SegmentQuery<'a> {
             let searched_name = search.operation.as_ref().map(String::as_bytes);
             let flags = segment.operations.iter().map(|operation| {
                 let (name, kind) = (operation.name.of(&segment.bytes), operation.kind);
-                let has_operation = |of: &Vec<u16>| of.binary_search(&operation.service).is_ok();
-                services.as_ref().is_none_or(has_operation)
+                let is_of_service = |of: &Vec<u16>| of.binary_search(&operation.service).is_ok();
+                services.as_ref().is_none_or(is_of_service)
                     && query.kind.is_none_or(|it| i32::from(kind) == it as i32)
                     && searched_name.is_none_or(|searched| name == searched)
             });
@@ -244,7 +244,7 @@ impl<'a> SegmentQuery<'a> {
         })
     }
 
-    /// The checks on the columns.
+    /// Returns whether a span passes the checks on its columns.
     #[inline]
     fn may_match(&self, span: &SpanEntry) -> bool {
         let query = self.query;
@@ -267,7 +267,7 @@ impl<'a> SegmentQuery<'a> {
                 })
     }
 
-    /// The checks on the attributes in the bytes.
+    /// Returns whether a span has the attributes of the search, in its source or in its bytes.
     fn has_attributes(&self, span: &SpanEntry) -> bool {
         let attributes = self.query.attributes.iter().enumerate();
         let mut missing: Vec<_> = attributes

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-/// A search for traces with at least one span to which every criterion applies.
+/// A search for traces with at least one span that matches every criterion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
     /// The span's `service.name`.

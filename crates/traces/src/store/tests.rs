@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::{query::SPANS_BETWEEN_CHECKS, *};
 
-/// Stores a trace of one span without a service for each number.
+/// For each number, stores a trace that has one span without a service.
 fn insert(store: &TraceStore, numbers: Range<u64>) {
     let request = request(numbers);
     store.accept(&request, &KeepReason::NoPolicy).unwrap();

@@ -12,8 +12,9 @@ use crate::{
     totals::NotStored,
 };
 
-/// The spans of one request that are stored between two evictions. Each takes about a hundred bytes
-/// in addition to its encoding, so the store exceeds its bound by at most 2 MiB and these spans.
+/// The number of spans of one request that are stored between two evictions. Each takes about a
+/// hundred bytes in addition to its encoding, so the store exceeds its bound by at most 2 MiB and
+/// these spans.
 pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
 
 /// Writes to the store, and evicts traces to keep it within its bound.
@@ -31,7 +32,7 @@ impl<'a> Writer<'a> {
 impl Output for Writer<'_> {
     type Trace = TraceAt;
 
-    fn note(&mut self, kept: &KeepReason) -> u32 {
+    fn record_reason(&mut self, kept: &KeepReason) -> u32 {
         self.shared.reasons.number(kept)
     }
 
@@ -129,13 +130,13 @@ mod tests {
         let max_bytes = 8 << 20;
         let store = TraceStore::new(max_bytes);
         let mut writer = store.write();
-        let note = writer.note(&KeepReason::NoPolicy);
+        let note = writer.record_reason(&KeepReason::NoPolicy);
         let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
         let mut totals = Totals::default();
         writer.accept(&scanned, note, &mut totals);
         assert_eq!(totals.kept, 300_000);
         // The writer enforces the bound once more when it is dropped.
-        let before_that = writer.shared.allocated();
-        assert!(before_that < max_bytes + (4 << 20), "{before_that}");
+        let allocated = writer.shared.allocated();
+        assert!(allocated < max_bytes + (4 << 20), "{allocated}");
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn decide<'t>(
     // A trace may have several roots, but gets one decision. The Collector applies the policies of
     // every root (docs/tail-rules.md).
     let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
-        // Without a root the service and so the policy are unknown. The Collector keeps such a
+        // Without a root, the service and so the policy are unknown. The Collector keeps such a
         // trace, too.
         return Decided::without_policy(KeepReason::NoRoot);
     };
@@ -82,21 +82,21 @@ fn policy_for<'t>(
     Some((PolicyRef { namespace, name }, policy))
 }
 
-/// The first rule that the trace meets.
+/// The first rule that the trace matches.
 fn first_match<'p>(
     policy: &'p TailPolicy,
     resources: &mut ResourceRules,
     spans: &[WaitingSpan<'_>],
 ) -> Option<&'p Rule> {
     let rules = policy.keep();
-    let is_met = |rule: &Rule| match &rule.condition {
+    let is_match = |rule: &Rule| match &rule.condition {
         RuleCondition::Error => spans
             .iter()
             .any(|(_, span)| span.signature.contains(Signature::ERROR)),
         RuleCondition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
         RuleCondition::Attribute { .. } => false,
     };
-    let other = rules.iter().position(is_met).unwrap_or(rules.len());
+    let other = rules.iter().position(is_match).unwrap_or(rules.len());
     // Attributes are read last, and only if an earlier rule depends on them.
     let mut earlier = rules.iter().take(other);
     let attribute = earlier
@@ -116,11 +116,11 @@ fn duration(spans: &[WaitingSpan<'_>]) -> u64 {
     last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
 }
 
-/// The most attributes of one trace that are compared with rules. A request of 27 KB, compressed, may
-/// have a million; all receivers wait meanwhile.
+/// The most attributes of one trace that are compared with rules. A request of 27 KB, compressed,
+/// may have a million; all receivers wait meanwhile.
 const MAX_COMPARED_ATTRIBUTES: usize = 500_000;
 
-/// The first attribute rule that each resource meets, and the number of its attributes, for one
+/// The first attribute rule that each resource matches, and the number of its attributes, for one
 /// table of policies. Any number of traces may share a resource of 64 KiB, and it may appear in one
 /// trace any number of times. The key is the policy's address, the segment's serial number, and the
 /// resource's part of the segment.
@@ -130,7 +130,7 @@ pub(super) type ResourceRules = HashMap<(usize, u64, Part), (Option<usize>, usiz
 /// if it has more, they are short and quickly read again.
 const MAX_KNOWN_RESOURCES: usize = 1 << 15;
 
-/// The first attribute rule that a resource meets, and the number of its attributes.
+/// The first attribute rule that a resource matches, and the number of its attributes.
 fn resource_rule(
     known: &mut ResourceRules,
     policy: &TailPolicy,
@@ -151,7 +151,7 @@ fn resource_rule(
     })
 }
 
-/// The index of the first attribute rule that any of the spans or their resources meets. As in the
+/// The index of the first attribute rule that any of the spans or their resources match. As in the
 /// Collector, attributes of events and scopes are not compared.
 fn first_attribute_rule(
     policy: &TailPolicy,

@@ -21,8 +21,8 @@ const DIGITS: usize = 14;
 /// Source: W3C Trace Context Level 2; OTLP, `Span.flags`, bits 0 to 7.
 const RANDOM_FLAG: u32 = 2;
 
-/// The most members of a `tracestate` (W3C Trace Context, section 3.3.1.1), and parts of one. Receivers
-/// accept any length, and this is read under a lock.
+/// The most members of a `tracestate` (W3C Trace Context, section 3.3.1.1), and parts of one.
+/// Receivers accept any length, and this is read under a lock.
 const MAX_MEMBERS: usize = 32;
 
 impl Head {
@@ -32,17 +32,17 @@ impl Head {
             .split(',')
             .take(MAX_MEMBERS)
             .filter_map(|member| member.trim().split_once('='));
-        let own = members.find(|(key, _)| *key == "ot");
+        let ot = members.find(|(key, _)| *key == "ot");
         let mut head = Self {
             has_random_id: flags & RANDOM_FLAG != 0,
             ..Self::default()
         };
-        let parts = own
+        let parts = ot
             .into_iter()
-            .flat_map(|(_, own)| own.split(';').take(MAX_MEMBERS));
+            .flat_map(|(_, ot)| ot.split(';').take(MAX_MEMBERS));
         for (key, value) in parts.filter_map(|part| part.split_once(':')) {
             match key {
-                // A threshold may omit trailing zeros; a randomness always has 14 digits.
+                // A threshold may omit trailing zeros; a randomness value always has 14 digits.
                 "th" if (1..=DIGITS).contains(&value.len()) => {
                     head.threshold =
                         hex(value).map(|number| number << (4 * (DIGITS - value.len())));
@@ -57,10 +57,10 @@ impl Head {
     /// The 56 bits that determine whether a trace is in the share.
     ///
     /// A head with a threshold above 0 decided by the bits of the ID, so the same bits are used
-    /// here for the share to be one of all traces. A head that kept everything used no bits of the
-    /// ID: they are used here only if they are known to be random, which those of sequential IDs
-    /// are not. A head without a threshold may have kept a biased selection of IDs, so their bits
-    /// are not used.
+    /// here, which makes the share one of all traces. A head that kept everything used no bits of
+    /// the ID: they are used here only if they are known to be random, which those of sequential
+    /// IDs are not. A head without a threshold may have kept a biased selection of IDs, so their
+    /// bits are not used.
     pub(crate) fn randomness_of(&self, id: TraceId) -> u64 {
         match self.randomness {
             Some(explicit) => explicit,
@@ -97,7 +97,7 @@ fn mixed(id: TraceId) -> u64 {
 }
 
 fn hex(digits: &str) -> Option<u64> {
-    // The specification has lower-case digits only.
+    // The specification allows lower-case digits only.
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if !digits.bytes().all(is_hex) {
         return None;
@@ -143,11 +143,11 @@ mod tests {
     #[rstest]
     #[case::explicit("ot=rv:00000000000001;th:8", 0, Some(1))]
     #[case::explicit_alone("ot=rv:00000000000001", 0, Some(1))]
-    #[case::decided_by_its_bits("ot=th:8", 0, Some(BITS))]
-    #[case::all_kept_of_random("ot=th:0", 3, Some(BITS))]
+    #[case::head_used_the_bits("ot=th:8", 0, Some(BITS))]
+    #[case::all_kept_random_flag("ot=th:0", 3, Some(BITS))]
     #[case::all_kept("ot=th:0", 1, None)]
     #[case::no_threshold("", 0, None)]
-    #[case::no_threshold_of_random("", 3, None)]
+    #[case::no_threshold_random_flag("", 3, None)]
     fn randomness_is_explicit_or_from_the_id(
         #[case] state: &str,
         #[case] flags: u32,
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(randomness, expected.unwrap_or_else(|| mixed(id)));
     }
 
-    /// IDs of generators that are not random.
+    /// IDs from generators that are not random.
     #[rstest]
     #[case::in_sequence(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, 1)]
     #[case::from_one(1, 1)]
@@ -169,7 +169,7 @@ mod tests {
     #[case::both_halves(1, (1 << 64) + 1)]
     #[case::clock_before_constant(0x5f3e_0000_0000_0000_dead_beef_dead_beef, 1_000_003 << 64)]
     #[case::bytes_at_the_top(1, 1 << 111)]
-    fn mixed_ids_keep_their_share(#[case] first: u128, #[case] step: u128) {
+    fn non_random_ids_are_spread_evenly(#[case] first: u128, #[case] step: u128) {
         const IDS: u32 = 100_000;
         const BUCKETS: usize = 100;
         let mut buckets = [0u32; BUCKETS];

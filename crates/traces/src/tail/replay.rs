@@ -39,7 +39,7 @@ impl TailSampler {
         } else if self.decisions.find(hash).is_none() {
             // The journal has the trace's spans no longer, since they were sent or dropped.
             let decision = match kept {
-                Some(kept) => Decision::Kept(output.note(&kept)),
+                Some(kept) => Decision::Kept(output.record_reason(&kept)),
                 None => Decision::Dropped,
             };
             self.decisions.remember(hash, decision, time);

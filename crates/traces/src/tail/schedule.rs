@@ -16,9 +16,9 @@ use crate::{
     output::Output,
 };
 
-/// The longest time for which one call makes decisions, since others wait for the lock, also on
-/// asynchronous threads. Traces may be large and rules many, so a number of decisions would not
-/// bound the time.
+/// The longest time for which one call makes decisions, since others wait for the lock, some of
+/// them on asynchronous threads. Traces may be large and rules many, so a limit on the number of
+/// decisions would not bound the time.
 const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
 /// The segments of traces that wait for more than this many times the decision wait are freed, and
 /// these traces carried to the end of the log.
@@ -178,7 +178,7 @@ impl TailSampler {
         }
         let decision = match decided.kept {
             Some(kept) => {
-                let reason = output.note(&kept);
+                let reason = output.record_reason(&kept);
                 output.decide(id, Decision::Kept(reason));
                 keep((id, hash), reason, &spans, output, &mut self.totals);
                 self.totals.traces_kept += 1;

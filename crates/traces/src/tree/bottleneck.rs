@@ -1,16 +1,17 @@
 //! The bottleneck: the work that takes the largest part of the critical path.
 //!
-//! A short span can still make a trace slow if it occurs 300 times. Spans that do the same are
-//! therefore grouped: those of one service and name whose parents are in one group, up to the root.
+//! A short span can still make a trace slow if it occurs 300 times. Spans that do the same work are
+//! therefore grouped: those with the same service and name whose parents are in the same group, up
+//! to the root.
 
 use std::{collections::HashMap, time::Duration};
 
 use super::{build::Tree, row::Row};
 
-/// The largest part of the critical path that spans of one kind make up.
+/// The largest part of the critical path that is spent in the spans of one group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bottleneck {
-    /// The rows on the critical path that do the same, top to bottom; at least one.
+    /// The rows of the group that are on the critical path, top to bottom; at least one.
     pub rows: Vec<usize>,
     /// The time of the critical path that is spent in them.
     pub time: Duration,
@@ -19,7 +20,7 @@ pub struct Bottleneck {
 }
 
 impl Bottleneck {
-    /// The least share of the critical path at which the largest part is a bottleneck.
+    /// The smallest share of the critical path at which the largest part is a bottleneck.
     pub const MIN_SHARE: f64 = 0.3;
 
     /// Returns whether it is large enough to be called a bottleneck.
@@ -30,8 +31,9 @@ impl Bottleneck {
 }
 
 impl Tree {
-    /// The work that takes the largest part of the critical path, the first of equal ones. A single
-    /// span has none, since there is nothing to compare it with, and an exercise has none either.
+    /// The work that takes the largest part of the critical path; if several parts are equal, the
+    /// first. A trace of a single span has none, since there is nothing to compare the span with,
+    /// and neither has an exercise.
     #[must_use]
     pub fn bottleneck(&self) -> Option<Bottleneck> {
         let rows = self.rows();
@@ -49,12 +51,12 @@ impl Tree {
         let reversed = times.into_iter().enumerate().rev();
         // `max_by_key` returns the last of equal items: in reversed order, the first group.
         let (largest, time) = reversed.max_by_key(|(_, time)| *time)?;
-        let is_in = |(index, row): (usize, &Row)| {
-            let is_same = groups.get(index) == Some(&largest);
-            (is_same && !row.critical.is_empty()).then_some(index)
+        let index_in_group = |(index, row): (usize, &Row)| {
+            let is_in_group = groups.get(index) == Some(&largest);
+            (is_in_group && !row.critical.is_empty()).then_some(index)
         };
         Some(Bottleneck {
-            rows: rows.iter().enumerate().filter_map(is_in).collect(),
+            rows: rows.iter().enumerate().filter_map(index_in_group).collect(),
             time,
             share: time.as_secs_f64() / total.as_secs_f64(),
         })

@@ -34,7 +34,7 @@ impl Tree {
         Self::of(members(batches))
     }
 
-    /// Builds the tree from the spans of one trace, whose clocks are corrected.
+    /// Builds the tree from the spans of one trace, whose clocks are already corrected.
     #[must_use]
     pub fn of(mut members: Vec<Member>) -> Self {
         members.sort_by(|a, b| {
@@ -128,7 +128,7 @@ impl Tree {
         rows.position(|(row, above_failed)| row.member.is_error() && !above_failed)
     }
 
-    /// The time of work that goes on after the root has ended, and for which it does not wait.
+    /// The time for which work continues after the root has ended without waiting for it.
     #[must_use]
     pub fn time_after_root(&self) -> Duration {
         let end = self.root().map_or(self.end, |root| root.member.end());
@@ -178,7 +178,7 @@ fn arrange(members: Vec<Member>) -> Vec<Row> {
 
     let mut members: Vec<Option<Member>> = members.into_iter().map(Some).collect();
     let mut rows = Vec::with_capacity(members.len());
-    // A cycle is below no root, so each one is started at its earliest span.
+    // A cycle is below no root, so the walk enters each one at its earliest span.
     let starts = roots.into_iter().map(|index| (index, false));
     let leftovers = (0..members.len()).map(|index| (index, true));
     for (start, in_cycle) in starts.chain(leftovers).collect::<Vec<_>>() {

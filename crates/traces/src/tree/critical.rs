@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use super::row::{Row, Segment};
+use super::row::{CriticalSegment, Row};
 
 /// The segments of the path, each with its row, from the last to the first.
 pub(super) fn path(
     rows: &[Row],
     children: &[Vec<usize>],
     trace: Range<u64>,
-) -> Vec<(usize, Segment)> {
+) -> Vec<(usize, CriticalSegment)> {
     let roots =
         (0..rows.len()).filter(|row| rows.get(*row).is_some_and(|row| row.parent.is_none()));
     // The first frame is the trace itself, above its roots; time between them is not on the path.
@@ -65,11 +65,11 @@ struct Frame {
 }
 
 impl Frame {
-    fn emit(&self, from: u64, path: &mut Vec<(usize, Segment)>) {
+    fn emit(&self, from: u64, path: &mut Vec<(usize, CriticalSegment)>) {
         if let Some(row) = self.row
             && from < self.reached
         {
-            let segment = Segment {
+            let segment = CriticalSegment {
                 start: from,
                 end: self.reached,
             };

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_attributes_are_searched_for_the_name() {
+    fn search_for_the_service_name_is_bounded() {
         let name = Value::StringValue("a".to_owned());
         let mut attributes = vec![KeyValue::default(); 1_000];
         attributes.push(KeyValue {

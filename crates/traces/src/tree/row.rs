@@ -20,7 +20,7 @@ pub struct Row {
     /// Its duration without the time in which any child ran.
     pub self_time: Duration,
     /// The parts of it that are on the critical path, in time order.
-    pub critical: Vec<Segment>,
+    pub critical: Vec<CriticalSegment>,
 }
 
 /// The reason for a span's position in the tree.
@@ -53,20 +53,20 @@ impl Row {
     /// The time of the critical path that is spent in this span.
     #[must_use]
     pub fn critical_time(&self) -> Duration {
-        self.critical.iter().map(Segment::duration).sum()
+        self.critical.iter().map(CriticalSegment::duration).sum()
     }
 }
 
 /// A period on the critical path, spent in one span and in none of its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub struct CriticalSegment {
     /// Its start, in nanoseconds since the Unix epoch.
     pub start: u64,
     /// Its end, in nanoseconds since the Unix epoch.
     pub end: u64,
 }
 
-impl Segment {
+impl CriticalSegment {
     /// Its length.
     #[must_use]
     pub fn duration(&self) -> Duration {

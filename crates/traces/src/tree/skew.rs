@@ -3,7 +3,7 @@
 //! The correction is Jaeger's: spans of one host share a clock; a span of another host, or of an
 //! unknown one, that does not fit is moved to where the latencies of call and response are equal,
 //! or to its parent's start if it is longer than its parent, and the spans below it on the same
-//! clock move along.
+//! clock move with it.
 //!
 //! There are two differences. A child that starts within its parent and ends after it is not moved,
 //! since background work looks like that. And the correction has no limit, while Jaeger has one
@@ -22,8 +22,9 @@ use prost::Message;
 
 use super::{member::spans_mut, value, warnings};
 
-/// Moves spans that start before their parent, with the spans below them on the same clock, and adds
-/// a warning to each. The batches may be of several traces. Corrected batches do not change again.
+/// Moves spans that start before their parent, with the spans below them on the same clock, and
+/// adds a warning to each. The batches may be of several traces. Corrected batches do not change
+/// again.
 pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
     let corrections = corrections(&timed(batches));
     for (span, nanos) in spans_mut(batches).zip(corrections) {
@@ -33,8 +34,8 @@ pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
     }
 }
 
-/// One year: a larger shift is not the error of a clock. Nanoseconds are expected, and times in
-/// another unit are decades too early.
+/// One year: a larger shift is not caused by a wrong clock. Times are expected in nanoseconds; in
+/// another unit, they are decades too early.
 const MAX_CLOCK_ERROR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 fn shift(span: &mut Span, nanos: u64) {

@@ -8,7 +8,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Valu
 use serde::{Serialize, Serializer};
 use spoor_policy::message::is_invisible;
 
-/// A value as people read it: strings as they are, lists and maps as JSON, bytes as base64.
+/// A value in a form that people can read: strings as they are, lists and maps as JSON, bytes as
+/// base64.
 #[must_use]
 pub fn text(value: Option<&AnyValue>) -> String {
     match value.and_then(|any| any.value.as_ref()) {

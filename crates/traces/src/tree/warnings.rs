@@ -36,17 +36,37 @@ pub fn add(span: &mut Span, warning: impl Into<String>) {
 /// The warnings of a span.
 #[must_use]
 pub fn of(span: &Span) -> Vec<&str> {
-    let attribute = span.attributes.iter().find(|found| found.key == KEY);
-    let value = attribute.and_then(|found| found.value.as_ref()?.value.as_ref());
-    match value {
-        Some(Value::ArrayValue(array)) => array.values.iter().filter_map(string).collect(),
-        _ => Vec::new(),
-    }
+    // A sender may set this key to a value that is not a list; `add` then adds another attribute.
+    let attributes = span.attributes.iter().filter(|found| found.key == KEY);
+    let lists = attributes.filter_map(|found| match found.value.as_ref()?.value.as_ref()? {
+        Value::ArrayValue(list) => Some(list),
+        _ => None,
+    });
+    let warnings = lists.flat_map(|list| list.values.iter().filter_map(string));
+    warnings.collect()
 }
 
 fn string(any: &AnyValue) -> Option<&str> {
     match any.value.as_ref()? {
         Value::StringValue(text) => Some(text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warning_is_kept_beside_a_non_list_value() {
+        let mut span = Span::default();
+        let value = Some(Value::StringValue("text".to_owned()));
+        span.attributes.push(KeyValue {
+            key: KEY.to_owned(),
+            value: Some(AnyValue { value }),
+            ..KeyValue::default()
+        });
+        add(&mut span, "clock skew");
+        assert_eq!(of(&span), ["clock skew"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The page, also with hostile spans.
+//! The page, with ordinary and with hostile spans.
 
 use opentelemetry_proto::tonic::trace::v1::{Status, span::Event};
 use reqwest::{StatusCode, header};
@@ -308,7 +308,7 @@ async fn long_names_and_values_are_cut() {
 }
 
 #[tokio::test]
-async fn a_few_services_of_a_trace_are_listed() {
+async fn long_list_of_services_is_shortened() {
     let store = store();
     let batches = (1..=10).map(|id| {
         let parent = u64::from(id > 1);

@@ -135,8 +135,8 @@ pub fn a_to_b(trace: u64, start: u64, wait: u64, fails: bool) -> Vec<ResourceSpa
             Value::IntValue(if fails { 13 } else { 0 }),
         ),
     ];
-    let waits = span(trace, id + 4, id + 3, "wait", start + 12, start + 12 + wait);
-    let mut works = span(
+    let wait_span = span(trace, id + 4, id + 3, "wait", start + 12, start + 12 + wait);
+    let mut calculation = span(
         trace,
         id + 5,
         id + 3,
@@ -144,18 +144,18 @@ pub fn a_to_b(trace: u64, start: u64, wait: u64, fails: bool) -> Vec<ResourceSpa
         start + 14 + wait,
         end - 14,
     );
-    works.attributes = vec![
+    calculation.attributes = vec![
         attribute("calc.rounds", Value::IntValue(9_007_199_254_740_993)),
         attribute("calc.share", Value::DoubleValue(0.25)),
         attribute("calc.cached", Value::BoolValue(false)),
         attribute("calc.seed", Value::BytesValue(vec![1, 2, 3, 4])),
     ];
     if fails {
-        works.status = Some(Status {
+        calculation.status = Some(Status {
             message: "the calculation failed".to_owned(),
             code: 2,
         });
-        works.events = vec![Event {
+        calculation.events = vec![Event {
             time_unix_nano: (end - 20) * MS,
             name: "exception".to_owned(),
             attributes: vec![
@@ -167,6 +167,6 @@ pub fn a_to_b(trace: u64, start: u64, wait: u64, fails: bool) -> Vec<ResourceSpa
     }
     vec![
         batch("service-a", vec![edge, client]),
-        batch("service-b", vec![server, waits, works]),
+        batch("service-b", vec![server, wait_span, calculation]),
     ]
 }

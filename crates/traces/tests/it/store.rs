@@ -359,7 +359,7 @@ fn status_ok_is_found_by_its_tag() {
     assert_eq!(find("ERROR"), []);
 }
 
-/// A late span would be shown as a complete trace.
+/// If it were stored, a late span would be shown as a complete trace.
 #[test]
 fn late_spans_do_not_recreate_a_trace() {
     let store = TraceStore::new(256 << 10);

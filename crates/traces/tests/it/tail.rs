@@ -1,4 +1,4 @@
-//! Tail sampling: each trace is decided once and whole.
+//! Tail sampling: each trace is decided on once, as a whole.
 
 mod changes;
 
@@ -322,9 +322,9 @@ async fn a_rule_finds_a_resource_attribute() {
     assert_eq!(pipeline.store().len(), 1);
 }
 
-/// Without a threshold the IDs may be those of a head that keeps the half with the larger ones.
+/// Without a threshold, the traces may come from a head that keeps those with the larger IDs.
 #[tokio::test]
-async fn otherwise_without_head_is_a_share() {
+async fn otherwise_keeps_its_share_of_large_ids() {
     let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(Vec::new(), "10%"));
     for thousand in 0..20 {

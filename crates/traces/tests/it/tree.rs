@@ -152,7 +152,7 @@ fn repeated_calls_are_one_bottleneck() {
 }
 
 #[test]
-fn no_dominant_part_is_no_bottleneck() {
+fn bottleneck_of_equal_steps_is_not_dominant() {
     let step = |number: u64| {
         let start = number * 100;
         span(
@@ -262,7 +262,7 @@ fn a_second_correction_changes_nothing() {
     assert_eq!(batches, once);
 }
 
-/// The same span IDs in two traces are different spans.
+/// The same span ID in two traces identifies two spans.
 #[test]
 fn traces_are_corrected_separately() {
     let mut batches = vec![
@@ -334,8 +334,8 @@ fn deep_chain_needs_no_deep_stack() {
 }
 
 proptest! {
-    /// For any spans: each is included once, below its parent, and the critical path neither
-    /// overlaps nor leaves the trace.
+    /// Each span is included once, below its parent, and the critical path neither overlaps itself
+    /// nor leaves the trace.
     #[test]
     fn any_spans_make_a_tree(
         spans in prop::collection::vec((1_u64..12, 0_u64..12, 0_u64..50, 0_u64..50), 0..24),

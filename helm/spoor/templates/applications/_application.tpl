@@ -1,8 +1,8 @@
 {{/*
 One service of an application: its ServiceAccount, Deployment, Service, NetworkPolicy and disruption budget.
-dict: root, name, values, port, protocol (http or grpc), callers (the services that may call it; without
-any, all clients may), env (list of EnvVar), writable (a writable folder), mounted (a volume mounted read-only:
-source, path).
+dict: root, name, values, port, protocol (http or grpc), callers (the services that may call it; with an empty
+list, none may; without a list, it is an edge and all clients may), env (list of EnvVar), writable (a writable
+folder), mounted (a volume mounted read-only: source, path).
 */}}
 {{- define "spoor.application" -}}
 {{- $stack := include "spoor.stack" .root -}}
@@ -120,6 +120,8 @@ spec:
   policyTypes: [Ingress]
   ingress:
   - ports: [{port: ops}]
+  {{- /* An empty `from` would admit all clients. */}}
+  {{- if or .callers (not (hasKey . "callers")) }}
   - ports: [{port: {{ .protocol }}}]
     {{- if .callers }}
     from:
@@ -128,6 +130,7 @@ spec:
         matchLabels: {{- include "spoor.selector" (dict "root" $.root "name" .) | nindent 10 }}
     {{- end }}
     {{- end }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 
@@ -146,7 +149,7 @@ spec:
   value: service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_NAME),service.version={{ .root.Chart.AppVersion }},k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
 - {name: SPOOR_CONTROL_TOKEN_FILE, value: /var/run/secrets/spoor.dev/token}
 - {name: SPOOR_CONTROL_CA_FILE, value: /etc/spoor/ca/ca.crt}
-{{- if and (not .callers) .root.Values.applications.trustedPeers }}
+{{- if and (not (hasKey . "callers")) .root.Values.applications.trustedPeers }}
 - {name: SPOOR_TRUSTED_PEERS, value: {{ .root.Values.applications.trustedPeers | quote }}}
 {{- end }}
 {{- with .env }}

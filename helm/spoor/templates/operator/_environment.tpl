@@ -14,7 +14,7 @@
 - {name: MALLOC_ARENA_MAX, value: "1"}
 {{- with include "spoor.yaml" .Values.operator.tracing | fromYaml }}
 {{- if .enabled }}
-{{- /* Not with `default`, which always evaluates its argument, and with it the call of `fail`. */}}
+{{- /* Not with `default`, which always evaluates its argument, and with it the call to `fail`. */}}
 {{- $endpoint := .endpoint }}
 {{- if not $endpoint }}{{ $endpoint = include "spoor.operator.tracing.endpoint" $ }}{{ end }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ $endpoint | quote }}}

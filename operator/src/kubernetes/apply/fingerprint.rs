@@ -12,7 +12,7 @@ pub struct Fingerprint(u128);
 impl Fingerprint {
     /// Computes the fingerprint of an object.
     pub fn of(object: &impl Serialize) -> Self {
-        // The object was JSON or is about to become JSON, so an error shows there.
+        // The object was read from JSON or is about to be sent as JSON, where an error would show.
         let mut value = serde_json::to_value(object).unwrap_or_default();
         if let Value::Object(fields) = &mut value {
             fields.remove("status");

@@ -109,10 +109,10 @@ impl<V, F> StoreWriter<V, F> {
                 let before = objects.iter().filter(|(key, _)| is_covered(key));
                 // Compared as a whole: a watch that is started again lists everything, and usually
                 // nothing has changed.
-                let is_new = before.ne(initial.iter());
+                let has_changed = before.ne(initial.iter());
                 objects.retain(|key, _| !is_covered(key));
                 objects.extend(initial);
-                is_new
+                has_changed
             }
             Event::Apply(object) => {
                 let key = Key::of(&object);
@@ -121,11 +121,11 @@ impl<V, F> StoreWriter<V, F> {
                     return self.watched.0.write().remove(&key).is_some();
                 };
                 let mut objects = self.watched.0.write();
-                let is_new = objects.get(&key).is_none_or(|known| **known != value);
-                if is_new {
+                let has_changed = objects.get(&key).is_none_or(|known| **known != value);
+                if has_changed {
                     objects.insert(key, Arc::new(value));
                 }
-                is_new
+                has_changed
             }
             Event::Delete(object) => {
                 let key = Key::of(&object);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_value_is_no_change() {
+    fn equal_value_is_not_a_change() {
         let store = ObjectStore::empty();
         let mut writer = store.writer(None, kept);
         assert!(writer.apply_event(Event::Apply(object("a", "1"))));

@@ -97,7 +97,7 @@ fn expects_ready_pods_of_relevant_services() {
 }
 
 #[test]
-fn invalid_policy_affects_no_other() {
+fn invalid_policy_does_not_affect_others() {
     let (invalid, valid) = (
         found("invalid", head("a", "1")),
         found("valid", head("a", "2%")),

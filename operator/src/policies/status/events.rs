@@ -11,9 +11,9 @@ use crate::{
     policies::objects::PolicyObject,
 };
 
-/// The events that people should see: the policy was accepted or is no longer, all clients apply
-/// it, a client refused it, its tail rules cannot be programmed, or another installation tried to
-/// claim its namespace.
+/// The events that people should see: the policy was accepted or is no longer accepted, all clients
+/// apply it, a client refused it, its tail rules cannot be programmed, or another installation
+/// tried to claim its namespace.
 pub(super) fn events(
     object: &PolicyObject,
     previous: &[Condition],

@@ -7,7 +7,7 @@ use spoor_api::{
     status::{Condition, ConditionStatus, Observed},
 };
 
-/// The time for which a change is given to settle before an intermediate status is written.
+/// The time that a change is given to settle before an intermediate status is written.
 /// Services apply a policy within milliseconds.
 const SETTLE_DELAY: Duration = Duration::from_millis(200);
 /// The shortest interval between two writes, however often clients connect and disconnect.
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_reconnects_but_not_for_new_policies() {
+    fn waits_for_reconnects_unless_policy_changed() {
         let began = Instant::now();
         let start = began + MIN_WRITE_INTERVAL;
         let until = start + Duration::from_secs(10);

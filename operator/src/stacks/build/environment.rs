@@ -17,7 +17,7 @@ pub const CA_KEY: &str = "ca.crt";
 pub fn settings(stack: &Stack, context: &BuildContext) -> ConfigMap {
     let policies = context.policies_service.host();
     let sampler = "parentbased_jaeger_remote";
-    // Every trace until the first response, as SDKs do without remote sampling.
+    // Samples every trace until the first response, as SDKs do without remote sampling.
     let argument =
         format!("endpoint=http://{policies}:5779,pollingIntervalMs=5000,initialSamplingRate=1");
     let resource = format!("k8s.namespace.name={}", stack.namespace);

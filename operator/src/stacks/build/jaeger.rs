@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// The port of Jaeger's page and its query API over HTTP.
+/// The port of Jaeger's UI and its query API over HTTP.
 pub const QUERY_PORT: u16 = 16686;
 /// The port of Jaeger's query API over gRPC.
 pub const GRPC_QUERY_PORT: u16 = 16685;
@@ -118,7 +118,7 @@ fn deployment(
             replicas: Some(jaeger.storage.replicas().into()),
             selector: selector.clone(),
             strategy: Some(strategy(&jaeger.storage)),
-            // Rollbacks are changes of the stack, so few old ReplicaSets are needed.
+            // A rollback is a change to the stack, so few old ReplicaSets are needed.
             revision_history_limit: Some(3),
             progress_deadline_seconds: Some(180),
             template: PodTemplateSpec {

@@ -1,6 +1,6 @@
 //! The NetworkPolicy of Jaeger.
 //!
-//! NetworkPolicies are additive: to open Jaeger's page to another namespace, add a policy.
+//! NetworkPolicies are additive: to open Jaeger's UI to another namespace, add a policy.
 
 use k8s_openapi::{
     api::networking::v1::{NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer},

@@ -69,7 +69,7 @@ pub fn opposite(route: Route) -> Route {
     }
 }
 
-/// The address at the end of a route, if an existing Collector or Jaeger is there, which the
+/// The address at the end of a route, if that is an existing Collector or Jaeger, which the
 /// operator does not run.
 #[must_use]
 pub fn existing_address(stack: &Stack, route: Route) -> Option<&Address> {
@@ -123,7 +123,7 @@ fn component(target: OtlpTarget) -> Component {
 fn ports(stack: &Stack) -> Vec<ServicePort> {
     let mut ports = vec![("otlp-grpc", OTLP_GRPC_PORT, OTLP_GRPC_PORT)];
     // Services keep their address when the route changes, and that address may have the port of an
-    // existing Collector or Jaeger, to which they send gRPC whatever the port is.
+    // existing Collector or Jaeger. Services send gRPC to that port, whatever its number.
     let own = port(stack);
     if own != OTLP_HTTP_PORT {
         ports.push(("otlp-http", OTLP_HTTP_PORT, OTLP_HTTP_PORT));

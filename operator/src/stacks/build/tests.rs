@@ -46,7 +46,7 @@ fn context() -> BuildContext {
     }
 }
 
-/// The objects of a stack, all of them.
+/// All objects of a stack.
 fn all(stack: &Stack) -> Vec<Manifest> {
     let target = OtlpTarget {
         route: stack.route,

@@ -69,7 +69,7 @@ pub struct CertificateState {
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// The Secret holds something else. It is left as it is.
-    #[error("Secret \"{0}\" was not created by Spoor; delete or rename it")]
+    #[error("Secret \"{0}\" was not created by Spoor; delete it or recreate it under another name")]
     ForeignSecret(String),
     /// The certificate cannot be issued.
     #[error("cannot issue a certificate")]

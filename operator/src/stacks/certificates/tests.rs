@@ -172,6 +172,6 @@ fn fills_empty_secrets_and_leaves_foreign_ones() {
     assert!(matches!(refused, IssueError::ForeignSecret(_)));
     assert_eq!(
         refused.to_string(),
-        "Secret \"ca\" was not created by Spoor; delete or rename it"
+        "Secret \"ca\" was not created by Spoor; delete it or recreate it under another name"
     );
 }

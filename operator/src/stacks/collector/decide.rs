@@ -16,7 +16,7 @@ pub(super) const FEATURE_GATES: &str = "+processor.tailsamplingprocessor.usetrac
 /// The name of the exporter to Jaeger in the Collector's metrics.
 pub(super) const JAEGER: &str = "otlp_grpc/spoor-jaeger";
 
-const GATHERED: &str = "otlp";
+const RECEIVER: &str = "otlp";
 const DECIDER: &str = "tail_sampling";
 /// The most decisions of each kind that are remembered, so that late spans follow their trace.
 const MAX_CACHED_DECISIONS: u64 = 100_000;
@@ -33,7 +33,7 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
     exporters.insert(JAEGER.to_owned(), jaeger(input.jaeger_otlp, memory));
     let names: Vec<&String> = exporters.keys().collect();
     json!({
-        "receivers": {GATHERED: {"protocols": {
+        "receivers": {RECEIVER: {"protocols": {
             "grpc": otlp::grpc_receiver(otlp::OTLP_GRPC_PORT, go_duration),
         }}},
         "processors": {
@@ -59,7 +59,7 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
             "extensions": [HEALTH],
             "telemetry": telemetry(),
             "pipelines": {"traces": {
-                "receivers": [GATHERED],
+                "receivers": [RECEIVER],
                 "processors": [LIMITER, DECIDER],
                 "exporters": names,
             }},

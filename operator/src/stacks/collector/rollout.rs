@@ -3,7 +3,7 @@
 //! - The two tiers never change at the same time: parts of a trace that two gathering pods hold
 //!   meet in the deciding pod, unless that is being replaced in the meantime.
 //! - The deciding pod is not replaced for new rules while it cannot send what it holds, which would
-//!   be lost. For another pipeline it is replaced, since that may fix it.
+//!   be lost. It is replaced for a new pipeline, which may fix the exporter.
 //! - The deciding pod has one replacement at a time: rules that change faster are combined.
 //!
 //! No tier waits for its own pods for longer than `MAX_START_WAIT`, so a broken revision can always

@@ -50,7 +50,7 @@ fn governed<'t>(
 ) -> BTreeMap<&'t PolicyName, (&'t TailPolicy, Vec<String>)> {
     let mut governed = BTreeMap::new();
     let mut earlier = EarlierPlaces::default();
-    // The most specific places come first, so everything that a place has to exclude was added.
+    // The most specific places come first, so all that a place has to exclude is already added.
     for (place, name, policy) in tail.places(namespace) {
         let (_, places) = governed.entry(name).or_insert((policy, vec![]));
         places.push(earlier.condition(place));
@@ -77,7 +77,7 @@ impl<'t> EarlierPlaces<'t> {
         }
     }
 
-    /// The condition for a span at a place and at none of these.
+    /// The condition for a span at a place and at none of the earlier ones.
     fn condition(&self, place: TailPlace<'_>) -> String {
         match place {
             TailPlace::Operation(service, name) => all_of([
@@ -188,8 +188,8 @@ fn any_span(name: &str, conditions: &[String]) -> Value {
     json!({
         "name": name,
         "type": "ottl_condition",
-        // Otherwise one span that a condition cannot be evaluated on would end the decision on its
-        // whole trace.
+        // Otherwise one span on which a condition cannot be evaluated would abort the decision on
+        // its whole trace.
         "ottl_condition": {"error_mode": "ignore", "span": conditions},
     })
 }

@@ -13,7 +13,7 @@ pub struct MetricSample<'a> {
 }
 
 impl<'a> MetricSample<'a> {
-    /// All samples of a text. Lines that are not samples are skipped.
+    /// All samples in a text. Lines that are not samples are skipped.
     pub fn all(text: &'a str) -> impl Iterator<Item = Self> {
         text.lines().filter_map(Self::read)
     }

@@ -21,7 +21,7 @@ fn collector(stack: &Stack) -> &ManagedCollector {
     }
 }
 
-/// The table that policies, written as `spec`s, make together.
+/// The table of several policies, each given as its `spec`.
 fn table(specs: &[&str]) -> TailTable {
     let policies: Vec<Policy> = specs
         .iter()

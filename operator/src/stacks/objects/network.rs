@@ -1,4 +1,4 @@
-//! The parts that the Services and NetworkPolicies of all components have.
+//! The parts that the Services and NetworkPolicies of all components have in common.
 
 use k8s_openapi::{
     api::{

@@ -16,7 +16,7 @@ pub fn any_address(port: u16) -> String {
 }
 
 /// The age at which an OTLP receiver closes a client's connection. The client then connects again,
-/// perhaps to another pod: without an age it would stay with a pod that is about to end, or on the
+/// perhaps to another pod: without a limit it would stay with a pod that is about to end, or on the
 /// route that the stack has left.
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(5);
 /// The time that requests on such a connection have to complete.

@@ -1,5 +1,5 @@
-//! The parts that all pods of a stack have: the restricted Pod Security Standard, resources,
-//! scheduling.
+//! The parts that all pods of a stack have in common: the restricted Pod Security Standard,
+//! resources, scheduling.
 
 use std::collections::BTreeMap;
 
@@ -115,7 +115,7 @@ pub fn metadata(
 }
 
 /// The stack's resources, with the defaults for those that it sets neither in `requests` nor in
-/// `limits`. There is no default limit for the CPU, which would only slow the component down.
+/// `limits`. There is no default limit for CPU, which would only slow the component down.
 #[must_use]
 pub fn resources(own: &Resources, default_memory_limit: &str) -> ResourceRequirements {
     let named = |name: &str| own.requests.contains_key(name) || own.limits.contains_key(name);

@@ -1,4 +1,5 @@
-//! The parts that the Deployments of all components have, and the objects that accompany them.
+//! The parts that the Deployments of all components have in common, and the objects that accompany
+//! them.
 
 use std::collections::BTreeMap;
 

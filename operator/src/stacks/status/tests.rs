@@ -126,7 +126,7 @@ impl Case {
     }
 }
 
-/// `Available=True Ready: …`, one a line.
+/// `Available=True Ready: …`, one per line.
 fn conditions_of(status: &TracingStackStatus) -> String {
     let line = |condition: &Condition| {
         let status = condition.status;
@@ -287,7 +287,7 @@ fn status_with_problems() {
 }
 
 #[test]
-fn lost_spans_hide_no_failing_pod() {
+fn lost_spans_do_not_hide_a_failing_pod() {
     let lost = StackProblem {
         reason: SPANS_LOST,
         message: "lost 3 spans".to_owned(),
@@ -312,7 +312,7 @@ fn lost_spans_hide_no_failing_pod() {
 }
 
 #[test]
-fn reordered_values_are_no_new_message() {
+fn reordered_values_keep_the_message() {
     let crashing = |values: &str, previous: TracingStackStatus| {
         let error = format!("Error: unknown type: \"kafkaa\" (valid values: [{values}])");
         let ended = json!({"exitCode": 1, "message": error});

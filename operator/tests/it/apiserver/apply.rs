@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{ApiServer, eventually};
 
 impl ApiServer {
-    /// Applies an object of any kind, as this field manager; one that has a namespace gets
+    /// Applies an object of any kind, as this field manager. A namespaced object gets
     /// `namespace` unless it names another.
     pub async fn apply(
         &self,

@@ -25,8 +25,8 @@ pub use server::ApiServer;
 
 use tokio::sync::OnceCell;
 
-/// The server that all tests of this binary share. None, with a message, if there
-/// is none to start; with `SPOOR_REQUIRE_ALL=1` that is a failure.
+/// The server that all tests of this binary share. None, with a message, if its
+/// programs are missing; with `SPOOR_REQUIRE_ALL=1` that is a failure.
 pub async fn shared(test: &str) -> Option<&'static ApiServer> {
     static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
     let assets = assets(test)?;

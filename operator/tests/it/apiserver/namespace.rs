@@ -163,8 +163,8 @@ impl Namespace<'_> {
         self.server.with_token(&self.account_token(account).await)
     }
 
-    /// Applies an object as `kubectl apply --server-side` does; one that has a namespace gets
-    /// this one unless it names another.
+    /// Applies an object as `kubectl apply --server-side` does. A namespaced object gets
+    /// this namespace unless it names another.
     pub async fn apply(&self, object: Value) -> kube::Result<Value> {
         self.server.apply(object, Some(&self.name), "kubectl").await
     }

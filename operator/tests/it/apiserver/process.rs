@@ -5,8 +5,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Kills the program when its standard input ends, and so also when this process ends without
-/// cleaning up: a test binary does not drop its statics, and a debugger may kill it.
+/// Kills the program when the script's standard input ends, and so also when this process ends
+/// without cleaning up: a test binary does not drop its statics, and a debugger may kill it.
 const WATCHDOG: &str = r#"
 folder=$1; shift
 "$@" </dev/null & program=$!

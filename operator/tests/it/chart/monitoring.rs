@@ -14,7 +14,7 @@ use super::{
     SERVICES, contains,
     dashboard::{Prometheus, queries},
     list, named, of_kind,
-    render::{has_helm, notes, objects, objects_beside},
+    render::{has_helm, notes, objects, objects_with_kinds},
 };
 use crate::{
     apiserver::{self},
@@ -46,8 +46,8 @@ fn monitors_need_their_definitions() {
     let without = objects(&ENABLED);
     let api = KINDS.map(|kind| format!("monitoring.coreos.com/v1/{kind}"));
     let api = api.each_ref().map(String::as_str);
-    let with = objects_beside(&ENABLED, &api);
-    let off = objects_beside(&[], &api);
+    let with = objects_with_kinds(&ENABLED, &api);
+    let off = objects_with_kinds(&[], &api);
     let notes = notes(&ENABLED);
     for kind in KINDS {
         assert!(of_kind(&without, kind).is_empty(), "{kind}");
@@ -67,7 +67,7 @@ fn pod_monitor_selects_services_and_roles() {
     if !has_helm("chart::pod_monitor_selects_services_and_roles") {
         return;
     }
-    let objects = objects_beside(&ENABLED, &["monitoring.coreos.com/v1/PodMonitor"]);
+    let objects = objects_with_kinds(&ENABLED, &["monitoring.coreos.com/v1/PodMonitor"]);
     let spec = &named(&objects, "PodMonitor", "spoor")["spec"];
     let expression = &spec["selector"]["matchExpressions"][0];
     let selected: Vec<_> = of_kind(&objects, "Deployment")

@@ -1,4 +1,4 @@
-//! The permissions of the chart's accounts, and of the people of a cluster.
+//! The permissions of the chart's accounts, and of a cluster's human users.
 
 use std::collections::BTreeSet;
 

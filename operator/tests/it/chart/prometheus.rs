@@ -66,8 +66,8 @@ fn disabled_prometheus_is_not_rendered() {
 }
 
 #[test]
-fn prometheus_keeps_exemplars_unprivileged() {
-    if !has_helm("chart::prometheus_keeps_exemplars_unprivileged") {
+fn prometheus_has_exemplars_and_no_token() {
+    if !has_helm("chart::prometheus_has_exemplars_and_no_token") {
         return;
     }
     let objects = objects(&EVERYTHING);

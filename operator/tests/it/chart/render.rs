@@ -10,7 +10,7 @@ use crate::role::chart::helm;
 
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
 
-/// Returns true if there is a Helm. Without one the test passes with a message; with
+/// Returns true if Helm is available. Without it the test passes with a message; with
 /// `SPOOR_REQUIRE_ALL=1` it fails.
 pub fn has_helm(test: &str) -> bool {
     if helm().is_some() {
@@ -35,11 +35,11 @@ const RELEASE: Release = Release {
 impl Release {
     /// Its objects, with these values.
     pub fn objects(self, values: &[&str]) -> Vec<Value> {
-        self.objects_beside(values, &[])
+        self.objects_with_kinds(values, &[])
     }
 
     /// Its objects on a cluster that also has these kinds, `GROUP/VERSION/KIND`.
-    fn objects_beside(self, values: &[&str], kinds: &[&str]) -> Vec<Value> {
+    fn objects_with_kinds(self, values: &[&str], kinds: &[&str]) -> Vec<Value> {
         let mut command = self.command("template", values);
         for kind in kinds {
             command.args(["--api-versions", kind]);
@@ -73,8 +73,8 @@ pub fn objects(values: &[&str]) -> Vec<Value> {
 }
 
 /// The objects on a cluster that also has these kinds, `GROUP/VERSION/KIND`.
-pub fn objects_beside(values: &[&str], kinds: &[&str]) -> Vec<Value> {
-    RELEASE.objects_beside(values, kinds)
+pub fn objects_with_kinds(values: &[&str], kinds: &[&str]) -> Vec<Value> {
+    RELEASE.objects_with_kinds(values, kinds)
 }
 
 /// Helm's message about values that it refuses.

@@ -36,8 +36,8 @@ fn chosen_storage_replaces_the_default(#[case] chosen: &[&str], #[case] expected
 }
 
 #[test]
-fn two_storages_are_refused_by_name() {
-    if !has_helm("chart::two_storages_are_refused_by_name") {
+fn two_storages_are_refused_and_named() {
+    if !has_helm("chart::two_storages_are_refused_and_named") {
         return;
     }
     let both = [

@@ -239,8 +239,8 @@ async fn models_classify_pictures_concurrently(lab: &Lab) {
         let tree = tree::of(lab, id, &services).await;
         tree.assert_starts_at("preprocessing", "POST /classify");
         tree.call("preprocessing", "ensemble");
-        // The client spans, since a busy node may run the models one after the other. The calls of one
-        // operation, since the ensemble may have asked for the models' inputs before.
+        // The client spans are compared, since a busy node may run the models one after the other.
+        // Only `Classify` counts, since the ensemble may have asked for the models' inputs before.
         let [one, other] = both.map(|model| {
             let served = tree.call_of("ensemble", model, "/Classify");
             tree.parent(served).unwrap()

@@ -108,7 +108,7 @@ async fn services_keep_their_rate_without_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_exporter_gives_the_collectors_error() {
+async fn status_reports_the_collectors_error() {
     let Some(lab) = Lab::installed("unknown exporter").await else {
         return;
     };

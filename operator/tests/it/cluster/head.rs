@@ -88,7 +88,7 @@ fn starts_at_service_a(trace: &jaeger::Trace) -> bool {
     trace.root.as_deref() == Some("service-a")
 }
 
-/// The table of `kubectl get` has strategy, current clients and observed rate.
+/// Asserts that the table of `kubectl get` has strategy, current clients and observed rate.
 async fn assert_table_shows_rate(lab: &Lab) {
     let consistent =
         |policy: &serde_json::Value| policy["status"]["observed"]["verdict"] == "Consistent";

@@ -18,7 +18,7 @@ use super::{
 const WINDOW: Duration = Duration::from_secs(3);
 /// The most traces that a query returns, more than start in a window.
 const MAX_TRACES_PER_QUERY: usize = 20_000;
-/// Longer than a trace is delayed by gathering, deciding and a retry.
+/// The longest delay of a trace by gathering, deciding and a retry, with a margin.
 const MAX_DELAY: Duration = Duration::from_secs(12);
 
 /// A trace, with the parts that tests check.
@@ -90,7 +90,7 @@ pub async fn traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
     traces
 }
 
-/// Reads the same once none has arrived for longer than the longest delay.
+/// Reads the same as [`traces`], once no span has arrived for [`MAX_DELAY`].
 pub async fn all_traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
     let mut latest = traces(lab, service, since).await;
     let mut quiet_since = Instant::now();
@@ -105,13 +105,14 @@ pub async fn all_traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
     latest
 }
 
-/// Reads the same once there are this many spans, or none has arrived for the longest delay.
+/// Reads the same as [`traces`], once there are this many spans or none has arrived for
+/// [`MAX_DELAY`].
 pub async fn wait_for_spans(lab: &Lab, service: &str, since: SystemTime, spans: usize) -> Traces {
     until(lab, service, since, |found| spans_of(found) >= spans).await
 }
 
-/// Reads the same once there are this many traces, each at least in part, or none has arrived for
-/// the longest delay.
+/// Reads the same as [`traces`], once there are this many traces, each at least in part, or no span
+/// has arrived for [`MAX_DELAY`].
 pub async fn wait_for_traces(lab: &Lab, service: &str, since: SystemTime, traces: usize) -> Traces {
     until(lab, service, since, |found| found.len() >= traces).await
 }

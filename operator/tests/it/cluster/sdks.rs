@@ -38,10 +38,10 @@ const STEPS: [(&str, RangeInclusive<u64>); 3] =
     [("0%", 0..=0), ("10%", 50..=150), ("100%", 1000..=1000)];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sdks_follow_policies_by_otel_env_alone() {
+async fn sdks_follow_policies_with_otel_env_alone() {
     let Ok(image) = std::env::var(IMAGE) else {
         skip(
-            "sdks_follow_policies_by_otel_env_alone",
+            "sdks_follow_policies_with_otel_env_alone",
             &format!("{IMAGE} is not set"),
         );
         return;

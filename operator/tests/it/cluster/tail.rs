@@ -21,7 +21,7 @@ const SPREAD: Duration = Duration::from_secs(1);
 pub const DECIDE: &str = "app.kubernetes.io/name=collector-decide";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_are_kept_and_a_tenth_of_the_rest() {
+async fn errors_and_a_tenth_of_the_rest_are_kept() {
     let Some(lab) = Lab::installed("tail sampling").await else {
         return;
     };
@@ -96,8 +96,8 @@ async fn rule_changes_under_load_keep_traces_complete() {
     assert_nothing_is_missing(&lab, &sent, &found, "roll-shop", "roll-till");
 }
 
-/// Measures behaviour that is not guaranteed: a trace longer than both waits is decided before its
-/// root arrives, and is kept.
+/// Measures behaviour that is not guaranteed: a trace longer than both waits is decided on before
+/// its root arrives, and is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_traces_are_decided_before_they_end() {
     let Some(lab) = Lab::installed("long traces").await else {

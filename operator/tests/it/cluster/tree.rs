@@ -15,7 +15,7 @@ use super::{
 };
 use crate::apiserver::eventually;
 
-/// Longer than a trace takes through the Collector.
+/// Longer than a trace takes to pass through the Collector.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A trace.
@@ -154,7 +154,7 @@ impl Tree {
         }
     }
 
-    /// Asserts service and operation of the root.
+    /// Asserts the service and operation of the root.
     pub fn assert_starts_at(&self, service: &str, operation: &str) {
         let root = self.root().unwrap();
         let start = (root.service.as_str(), root.operation.as_str());
@@ -171,7 +171,7 @@ impl Tree {
         self.call_of(from, to, "")
     }
 
-    /// The server span of a call of an operation whose name ends like this.
+    /// The server span of a call to an operation whose name ends with `operation`.
     pub fn call_of(&self, from: &str, to: &str, operation: &str) -> &Span {
         let call = self.0.values().find(|span| {
             let parent = self.parent(span);

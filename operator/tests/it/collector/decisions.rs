@@ -113,7 +113,7 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
         },
     )
     .await;
-    // On shutdown, it sends the traces that it holds.
+    // On shutdown, a Collector sends the traces that it holds.
     gather.stop().await;
     decide.stop().await;
 
@@ -186,7 +186,7 @@ async fn kept_by_the_lab(fixtures: &[Fixture], table: &TailTable) -> BTreeSet<Ve
     kept
 }
 
-/// Children first and then roots, a hundred traces a request.
+/// Children first and then roots, a hundred traces per request.
 fn requests(fixtures: &[Fixture]) -> impl Iterator<Item = ExportTraceServiceRequest> {
     fixtures.chunks(100).flat_map(|some| {
         [1, 0].map(|part| ExportTraceServiceRequest {

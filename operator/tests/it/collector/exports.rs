@@ -26,10 +26,10 @@ async fn start_tiers(test: &str, collector: &str) -> Option<Tiers> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failing_exporter_blocks_no_other() {
+async fn failing_exporter_does_not_block_others() {
     const DEAD: &str =
         "{exporters: {otlp_grpc/vendor: {endpoint: '127.0.0.1:9', tls: {insecure: true}}}}";
-    let Some(tiers) = start_tiers("failing_exporter_blocks_no_other", DEAD).await else {
+    let Some(tiers) = start_tiers("failing_exporter_does_not_block_others", DEAD).await else {
         return;
     };
     let sent = send(LOAD, &[tiers.gather[0].addresses.grpc]).await;

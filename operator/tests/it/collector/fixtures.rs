@@ -47,6 +47,15 @@ fn one_of<T: Clone>(random: &mut StdRng, choices: &[T]) -> T {
     choices[random.random_range(0..choices.len())].clone()
 }
 
+/// The place of the attribute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum AttributeAt {
+    Root,
+    Child,
+    /// An event of the root, where it must not count.
+    RootEvent,
+}
+
 fn fixture(random: &mut StdRng) -> Fixture {
     let trace_id: Vec<u8> = (0..16).map(|_| random.random()).collect();
     let service = one_of(
@@ -88,8 +97,12 @@ fn fixture(random: &mut StdRng) -> Fixture {
     );
     let has_root = random.random_ratio(9, 10);
     let fails = one_of(random, &[None, None, None, None, Some(0), Some(1)]);
-    // On the root, the child, or an event of the root, where it must not count.
-    let attribute = one_of(random, &[None, None, None, Some(0), Some(1), Some(2)]);
+    let places = [
+        AttributeAt::Root,
+        AttributeAt::Child,
+        AttributeAt::RootEvent,
+    ];
+    let attribute = random.random_bool(0.5).then(|| one_of(random, &places));
     let (key, value) = attribute_of(random);
     let state = state(random);
     let child_has_state = random.random_ratio(1, 4);
@@ -114,13 +127,14 @@ fn fixture(random: &mut StdRng) -> Fixture {
             } as i32,
             ..Status::default()
         }),
-        attributes: if attribute == Some(number - 1) {
-            vec![pair(&key, value.clone())]
-        } else {
-            vec![]
+        attributes: match (number, attribute) {
+            (1, Some(AttributeAt::Root)) | (2, Some(AttributeAt::Child)) => {
+                vec![pair(&key, value.clone())]
+            }
+            _ => vec![],
         },
-        events: match attribute {
-            Some(2) if number == 1 => vec![Event {
+        events: match (number, attribute) {
+            (1, Some(AttributeAt::RootEvent)) => vec![Event {
                 attributes: vec![pair(&key, value.clone())],
                 ..Event::default()
             }],
@@ -135,7 +149,7 @@ fn fixture(random: &mut StdRng) -> Fixture {
     let extra = in_resource.then(|| pair(&key, value.clone()));
     Fixture {
         description: format!(
-            "{service:?} {operation:?} in {namespace:?}, root {has_root}, {duration} ns, fails {fails:?}, {key}={value:?} in span {attribute:?}, in resource {in_resource}, state {state:?} (child too: {child_has_state})"
+            "{service:?} {operation:?} in {namespace:?}, root {has_root}, {duration} ns, fails {fails:?}, {key}={value:?} at {attribute:?}, in resource {in_resource}, state {state:?} (child too: {child_has_state})"
         ),
         resources: vec![
             resource(service, namespace, extra, root),

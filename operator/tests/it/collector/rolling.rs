@@ -72,7 +72,7 @@ async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> TraceOut
 
 /// Waits until the tiers have forwarded all spans, and counts the outcomes.
 async fn finished(tiers: Tiers, sent: &[Sent]) -> TraceOutcomes {
-    // What is being gathered is lost when the program ends: in a pod, `preStop` waits.
+    // Spans that are being gathered are lost when the program ends: in a pod, `preStop` waits.
     tokio::time::sleep(GATHER_WAIT + Duration::from_secs(2)).await;
     outcomes(sent, &tiers.stop().await)
 }

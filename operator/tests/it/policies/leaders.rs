@@ -13,8 +13,8 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handover_changes_no_status() {
-    let test = "handover_changes_no_status";
+async fn handover_leaves_status_unchanged() {
+    let test = "handover_leaves_status_unchanged";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };

@@ -11,7 +11,7 @@ use spoor_api::schema;
 
 use self::{
     fields::{Field, KEYS, POLICIES, STACKS},
-    texts::{everywhere, generated},
+    texts::{common_texts, generated},
 };
 use super::validators::Validators;
 
@@ -57,7 +57,7 @@ async fn assert_agreement(validators: &Validators, resources: Vec<Value>) {
 fn with_texts(validators: &Validators, fields: &[Field]) -> Vec<Value> {
     let mut resources = vec![];
     for field in fields {
-        for text in everywhere().into_iter().chain(generated(field.likely)) {
+        for text in common_texts().into_iter().chain(generated(field.likely)) {
             let mut spec: Value = serde_yaml::from_str(field.spec).unwrap();
             *spec.pointer_mut(field.at).unwrap() = text.into();
             resources.push(validators.resource("a", spec));
@@ -104,7 +104,7 @@ async fn agrees_on_texts_of_stacks() {
     for (at, value, likely) in KEYS {
         let value: Value = serde_yaml::from_str(value).unwrap();
         let steps = at.split('/').skip(1).collect::<Vec<_>>();
-        for key in everywhere().into_iter().chain(generated(likely)) {
+        for key in common_texts().into_iter().chain(generated(likely)) {
             let value = match value.as_i64() {
                 Some(number) => json!({ key: number }),
                 None => json!({ key: value }),

@@ -289,7 +289,7 @@ async fn extreme_policies_are_accepted() {
     validators.assert_accepted(&[&most]).await;
 }
 
-/// As many targets, operations, rules and values as there may be, with long names.
+/// As many targets, operations, rules and values as are allowed, with long names.
 fn largest() -> String {
     let long = |prefix: String, length: usize| format!("{prefix:x<length$}");
     let list = |entries: Vec<String>| format!("[{}]", entries.join(", "));

@@ -5,7 +5,7 @@ use rcgen::{KeyPair, SigningKey};
 use serde_json::{Value, json};
 
 /// Changes the claims of a token, and signs it with this key.
-pub fn resigned(token: &str, key: &KeyPair, change: impl FnOnce(&mut Value)) -> String {
+pub fn re_signed(token: &str, key: &KeyPair, change: impl FnOnce(&mut Value)) -> String {
     let mut parts = token.split('.');
     let (head, claims) = (parts.next().unwrap(), parts.next().unwrap());
     let mut claims: Value = serde_json::from_slice(&decoded(claims)).unwrap();

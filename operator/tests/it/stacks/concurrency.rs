@@ -1,4 +1,4 @@
-//! A stack whose calls to the API server hang or fail delays no other.
+//! A stack whose calls to the API server hang or fail does not delay others.
 
 use std::{
     future::pending,
@@ -82,8 +82,8 @@ fn with_fault(client: Client, fault: Fault, calls: Arc<Calls>) -> Client {
 }
 
 #[tokio::test]
-async fn stack_whose_calls_hang_delays_no_other() {
-    let test = "stack_whose_calls_hang_delays_no_other";
+async fn hanging_stack_calls_do_not_delay_others() {
+    let test = "hanging_stack_calls_do_not_delay_others";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -108,8 +108,8 @@ async fn stack_whose_calls_hang_delays_no_other() {
 }
 
 #[tokio::test]
-async fn stack_whose_calls_fail_delays_no_other() {
-    let test = "stack_whose_calls_fail_delays_no_other";
+async fn failing_stack_calls_do_not_delay_others() {
+    let test = "failing_stack_calls_do_not_delay_others";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };

@@ -55,7 +55,7 @@ async fn handle(
     let work = async |request| service_b.work(request).await;
     let reply = within(edge.deadline, request, work)
         .await
-        .map_err(|status| failure::of_service_b(&status))?;
+        .map_err(|status| failure::to_problem(&status))?;
     Ok(Json(Reply {
         answered_by: "service-b",
         waited_millis: reply.waited_millis,

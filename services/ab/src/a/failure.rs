@@ -7,7 +7,7 @@ use spoor_telemetry::http::Problem;
 use tonic::{Code, Status};
 
 /// The response to an error status of service-b.
-pub(super) fn of_service_b(status: &Status) -> Problem {
+pub(super) fn to_problem(status: &Status) -> Problem {
     tracing::error!(error = status as &dyn Error, "service-b failed");
     let message = status.message();
     let from_service_b = format!("service-b: {message}");
@@ -43,7 +43,7 @@ mod tests {
     #[case(Code::DeadlineExceeded, 504)]
     #[case(Code::InvalidArgument, 400)]
     fn codes_become_http_statuses(#[case] code: Code, #[case] status: u16) {
-        let response = of_service_b(&Status::new(code, "no")).into_response();
+        let response = to_problem(&Status::new(code, "no")).into_response();
         assert_eq!(response.status().as_u16(), status);
     }
 }

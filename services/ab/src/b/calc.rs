@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_round_counts() {
+    fn each_round_changes_the_result() {
         assert_ne!(heavy_calc(Rounds(1)), heavy_calc(Rounds(2)));
     }
 

@@ -1,16 +1,15 @@
 //! The handling of a request by service-b.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
-use spoor_policy::Probability;
 use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest, service_b_server::ServiceB};
-use spoor_telemetry::{database, duration::DurationRange, faults::should_inject};
+use spoor_telemetry::{database, duration::DurationRange, faults::simulate_failure};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
 use super::{Rounds, ServiceBArgs, calc::Calculator};
 
-/// `spoor.ab.v1.ServiceB`.
+/// The gRPC service `spoor.ab.v1.ServiceB`.
 #[derive(Clone, Debug)]
 pub(super) struct Work {
     pub(super) settings: ServiceBArgs,
@@ -32,11 +31,8 @@ impl ServiceB for Work {
             .await
             .map_err(|_| Status::internal("heavy_calc was aborted"))?;
         // Only after the work, so that failed requests take as long as others.
-        if should_inject(self.settings.error_rate) {
-            let error = DeliberateFailure(self.settings.error_rate);
-            tracing::error!(error = &error as &dyn Error, "request failed");
-            return Err(Status::internal(error.to_string()));
-        }
+        simulate_failure(self.settings.error_rate)
+            .map_err(|failure| Status::internal(failure.to_string()))?;
         let waited_millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         Ok(Response::new(WorkReply {
             waited_millis,
@@ -77,8 +73,3 @@ async fn query(wait: Duration) {
     let span = database::statement("postgresql", "SELECT orders", text);
     tokio::time::sleep(wait).instrument(span).await;
 }
-
-/// The failure that `--error-rate` injects.
-#[derive(Debug, thiserror::Error)]
-#[error("simulated failure ({0} of requests fail)")]
-struct DeliberateFailure(Probability);

@@ -41,7 +41,7 @@ async fn absent_parameters_use_service_bs_settings() {
     400,
     "calc: must be a number from 0 to 2000000, not \"-1\""
 )]
-#[case("/?wait=1s&wait=2s", 400, "duplicate parameter `wait`; give it once")]
+#[case("/?wait=1s&wait=2s", 400, "duplicate parameter `wait`; pass it once")]
 #[case("/elsewhere", 404, "the only path is /")]
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_invalid_requests(#[case] path: &str, #[case] status: u16, #[case] detail: &str) {

@@ -48,7 +48,7 @@ async fn accepted_requests_finish_before_shutdown() {
     (&mut a.task).await.unwrap().unwrap();
     assert!(
         reqwest::get(format!("http://{address}/")).await.is_err(),
-        "still listens"
+        "still listening"
     );
     serving.abort();
 }
@@ -57,7 +57,7 @@ async fn accepted_requests_finish_before_shutdown() {
 async fn an_idle_connection_does_not_delay_shutdown() {
     let mut a = service_a("127.0.0.1:1".parse().unwrap(), &[]).await;
     let silent = TcpStream::connect(a.address).await.unwrap();
-    // Once this has a response, the connection before it is accepted too.
+    // Once this request has a response, the earlier connection has been accepted as well.
     get(a.address, "/elsewhere").await;
     a.stop.cancel();
     (&mut a.task).await.unwrap().unwrap();

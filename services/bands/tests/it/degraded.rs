@@ -96,23 +96,23 @@ async fn a_silent_peer_is_cut_off_at_the_deadline() {
 }
 
 #[rstest::rstest]
-#[case::broken(
+#[case::unavailable(
     "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
     "HTTP status 503 Service Unavailable"
 )]
-#[case::no_review(
+#[case::not_a_review(
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
     "the response is not a review"
 )]
-#[case::endless(
+#[case::too_long(
     "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{}",
     "response longer than 65536 bytes"
 )]
-#[case::half(
+#[case::truncated(
     "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}",
     "no response within 50ms"
 )]
-#[case::no_http("SSH-2.0-OpenSSH\r\n\r\n", "connection failed")]
+#[case::not_http("SSH-2.0-OpenSSH\r\n\r\n", "connection failed")]
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_reviews_degrade_a_band(#[case] response: &'static str, #[case] why: &str) {
     let bands = bands(peer(Some(response)).await, &["--deadline=50ms"]).await;

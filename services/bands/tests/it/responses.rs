@@ -64,10 +64,10 @@ async fn both_services_are_healthy() {
 #[case::unknown("/00000000-0000-4000-8000-000000000000", 404, "uuid: no ")]
 #[case::malformed("/1", 422, "uuid: must be a UUID")]
 #[case::braced("/%7B3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d%7D", 422, "uuid: must")]
-#[case::no_text("/%ff", 422, "uuid: must")]
+#[case::not_utf8("/%ff", 422, "uuid: must")]
 #[case::elsewhere("/a/b", 404, "no resource at this path")]
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_paths_and_ids_are_problems(
+async fn unknown_paths_and_ids_return_problems(
     #[case] path: &str,
     #[case] status: u16,
     #[case] detail: &str,

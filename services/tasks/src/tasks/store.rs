@@ -40,10 +40,10 @@ pub(crate) trait TaskStore: Send + Sync {
     /// Completes a task, unless it is completed already. `None` if it does not exist.
     async fn complete(&self, id: Uuid, now: Moment) -> Result<Option<Completed>, StoreError>;
 
-    /// Deletes a task. False if it does not exist.
+    /// Deletes a task. Returns false if it does not exist.
     async fn delete(&self, id: Uuid) -> Result<bool, StoreError>;
 
-    /// Counts the tasks. This has no span, since it is mostly not part of a request.
+    /// Counts the tasks. This has no span, since it is usually not part of a request.
     async fn count(&self, now: Moment) -> Result<TaskCounts, StoreError>;
 }
 

@@ -108,7 +108,7 @@ impl Moment {
         self.0
     }
 
-    /// The seconds since another time, which are negative if that is later.
+    /// The seconds since another time; negative if the other time is later.
     pub(crate) fn seconds_since(self, other: Self) -> f64 {
         // The conversion is exact: both are below 2^53.
         #[expect(clippy::cast_precision_loss)]
@@ -206,7 +206,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn displayed_moments_parse_to_the_same(text in "\\PC{0,40}|20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z") {
+        fn displayed_moments_parse_to_the_same_value(text in "\\PC{0,40}|20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z") {
             if let Ok(moment) = text.parse::<Moment>() {
                 proptest::prop_assert_eq!(moment.to_string().parse(), Ok(moment));
             }

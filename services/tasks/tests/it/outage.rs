@@ -140,8 +140,8 @@ async fn recovers_once_redis_accepts_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_redis_costs_at_most_the_deadline() {
-    let test = "a_silent_redis_costs_at_most_the_deadline";
+async fn requests_to_a_hung_redis_end_at_the_deadline() {
+    let test = "requests_to_a_hung_redis_end_at_the_deadline";
     let Some(redis) = RedisServer::start(test).await else {
         return;
     };

@@ -51,7 +51,7 @@ async fn changes_by_other_programs_are_tolerated() {
     assert_eq!(
         redis.cli(&["zcard", "tasks:open"]),
         "2",
-        "the lost id is forgotten"
+        "the ID of the deleted task is removed"
     );
     assert_eq!(read_json(tasks.get(&gone).await).await.0, 404);
     let (status, problem) = read_json(tasks.get(&broken).await).await;

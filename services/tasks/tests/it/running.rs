@@ -39,7 +39,7 @@ impl Deref for Tasks {
 }
 
 impl Tasks {
-    /// Starts it without Redis.
+    /// Starts the service without Redis.
     pub async fn in_process() -> Self {
         Self::with(&[], &CAPTURED.telemetry).await
     }

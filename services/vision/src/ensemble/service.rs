@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeated_tensors_take_no_memory() {
+    fn repeated_tensors_take_no_extra_memory() {
         let encoded = [0x0a_u8, 0, 0x12, 0].repeat(100_000);
         let expected = VoteRequest {
             efficientnetb0: Some(Tensor::default()),

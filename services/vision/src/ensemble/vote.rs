@@ -13,14 +13,14 @@ pub(super) struct Ballot {
     pub(super) model: &'static str,
     /// The weight relative to other models.
     pub(super) weight: f64,
-    /// Every class, the best first.
+    /// Every class, best first.
     pub(super) scores: Vec<Score>,
 }
 
 /// The result of a vote.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Decision {
-    /// The best labels, the best first.
+    /// The labels with the best scores, best first.
     pub(super) top: Vec<Score>,
     /// The weight of each ballot; their sum is 1.
     pub(super) weights: Vec<f64>,
@@ -34,7 +34,8 @@ pub(super) fn decide(ballots: &[Ballot]) -> Option<Decision> {
     let heaviest = ballots
         .iter()
         .max_by(|one, other| one.weight.total_cmp(&other.weight))?;
-    // Scores are shares of a model's own classes, so those of other classes are not comparable.
+    // A model's scores are shares among its own classes, so those of models with different classes are
+    // not comparable.
     if !have_same_labels(ballots) {
         let counted = |ballot: &Ballot| f64::from(u8::from(ballot.model == heaviest.model));
         return Some(Decision {
@@ -52,7 +53,7 @@ pub(super) fn decide(ballots: &[Ballot]) -> Option<Decision> {
     })
 }
 
-/// The best scores, the best first, and equal ones by label.
+/// The best scores in descending order, and equal ones by label.
 pub(super) fn top(scores: &[Score]) -> Vec<Score> {
     let mut scores: Vec<&Score> = scores.iter().collect();
     // By label as well, since the order of a hash map changes from one vote to the next.

@@ -76,7 +76,7 @@ impl Source {
     }
 }
 
-/// Reads labels from a file with one on each line.
+/// Reads labels from a file with one per line.
 pub(super) fn labels(path: &Path) -> Result<Vec<String>, OpenModelError> {
     let bytes = read(path, "SPOOR_MODEL_LABELS_FILE")?;
     let text = String::from_utf8_lossy(&bytes);

@@ -30,7 +30,7 @@ pub enum LoadModelError {
     /// The model cannot be prepared for inference.
     #[error("{0} cannot be loaded")]
     Prepare(String, #[source] Box<dyn Error + Send + Sync>),
-    /// The number of labels differs from that of classes.
+    /// The number of labels differs from the number of classes.
     #[error(
         "{model} has {classes} classes, but {labels} labels; SPOOR_MODEL_LABELS_FILE must have a \
          line for each class"
@@ -91,7 +91,7 @@ impl Network {
         })
     }
 
-    /// Classifies a picture and returns every class with its score, the best first.
+    /// Classifies a picture and returns every class with its score, best first.
     ///
     /// # Errors
     /// [`ClassifyError`].

@@ -52,10 +52,10 @@ pub enum UnsupportedModel {
     #[error("its input must be of shape [1,3,HEIGHT,WIDTH] in float32, not {0}")]
     Shape(String),
     /// The model does not fix the input's size, and it is not set.
-    #[error("its input has no fixed size; set SPOOR_MODEL_SIZE, such as to 224")]
+    #[error("its input has no fixed size; set SPOOR_MODEL_SIZE, for example to 224")]
     DynamicSize,
     /// The size of the input differs from the setting.
-    #[error("SPOOR_MODEL_SIZE is {set}, but its input is {own}")]
+    #[error("SPOOR_MODEL_SIZE is {set}, but the model's input is {own}")]
     OtherSize {
         /// The setting.
         set: Size,
@@ -73,7 +73,7 @@ pub enum UnsupportedModel {
         /// The cause.
         source: InvalidChannels,
     },
-    /// The mean and the standard deviation are invalid together.
+    /// The normalisation of the input is invalid.
     #[error(transparent)]
     Input(#[from] InvalidInput),
     /// The metadata `accuracy` is invalid.

@@ -83,7 +83,7 @@ impl From<Status> for RequestError {
 impl From<RequestError> for Problem {
     fn from(failure: RequestError) -> Self {
         let status = failure.status();
-        // Errors of clients need no action here, and any client can cause many of them.
+        // Client errors need no action here, and any client can cause many of them.
         if status.is_server_error() {
             tracing::error!(error = &failure as &dyn Error, "classification failed");
         } else {

@@ -10,7 +10,7 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 /// The error for a form without a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidForm {
-    #[error("the form's Content-Type names no boundary")]
+    #[error("the form's Content-Type has no valid boundary")]
     NoBoundary,
     #[error(
         "the form has no file; send one with curl -F image=@picture.png, or the picture alone with \
@@ -71,7 +71,7 @@ fn file(body: &Bytes, delimiter: &str) -> Result<Bytes, InvalidForm> {
     }
 }
 
-/// True if a part has a file name, and so is a file.
+/// True if a part has a file name, which makes it a file.
 fn is_of_file(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let mut lines = head.lines();
@@ -104,7 +104,7 @@ mod tests {
     const FIELD: &str = "--xyz\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n";
 
     #[rstest]
-    #[case::no_form("image/png", FILE, Ok(FILE))]
+    #[case::not_a_form("image/png", FILE, Ok(FILE))]
     #[case::file(FORM, FILE, Ok("PNG\r\n--x\r\n"))]
     #[case::quoted(
         "Multipart/Form-Data; charset=x; Boundary=\"xyz\"",

@@ -16,11 +16,11 @@ use tokio::{
 use super::{ensemble::Ensemble, error::RequestError};
 use crate::input::{Input, InvalidInput};
 
-/// The time for which descriptions are valid. Meanwhile, a model that replaced another one refuses
-/// inputs for that one.
+/// The time for which descriptions are valid. If a model is replaced meanwhile, the new one refuses
+/// inputs for the old one.
 const MAX_AGE: Duration = Duration::from_secs(60);
-/// The time for which descriptions are valid while a model is unavailable, and so the longest for
-/// which a model that has recovered is left out.
+/// The time for which descriptions are valid while a model is unavailable. A model that has recovered
+/// is left out for at most this long.
 const MAX_AGE_WHEN_INCOMPLETE: Duration = Duration::from_secs(1);
 /// The time a request waits for new descriptions before it uses the old ones.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(100);
@@ -152,7 +152,7 @@ impl QueryResult {
     }
 }
 
-/// Queries the inputs. False if a model is unavailable.
+/// Queries the inputs. The second value is false if a model is unavailable.
 async fn query(ensemble: &Ensemble) -> Result<(Vec<RequiredInput>, bool), RequestError> {
     let reply = ensemble.describe().await?;
     Ok((distinct(&reply)?, reply.failures.is_empty()))
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn models_with_equal_inputs_share_one() {
+    fn models_with_the_same_input_are_grouped() {
         assert_eq!(models([64, 64]), [["one", "other"]]);
         assert_eq!(models([64, 224]), [["one"], ["other"]]);
     }

@@ -14,8 +14,8 @@ use image::{
 
 /// The most memory for a decoded picture: enough for 13 megapixels with three 8-bit channels.
 const MAX_DECODED_BYTES: u64 = 40 * 1024 * 1024;
-/// The copies of the pixels in memory at a time: the decoded picture, the decoder's buffers, a crop,
-/// and the rotated picture.
+/// The most copies of the pixels in memory at a time: the decoded picture, the decoder's buffers, a
+/// crop, and the rotated picture.
 const COPIES_IN_MEMORY: u64 = 4;
 /// The most memory that a decoder may use besides the pixels and copies of a JPEG's file, even to read
 /// only the header.

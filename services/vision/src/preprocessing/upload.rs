@@ -55,7 +55,7 @@ impl Memory {
     }
 
     async fn read_all(&self, body: &mut Body) -> Result<(Bytes, Part), UploadError> {
-        // An empty permit, into which those of the chunks are merged.
+        // An empty permit, into which the permits of the chunks are merged.
         let mut held = self.try_reserve(0)?;
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {

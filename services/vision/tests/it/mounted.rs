@@ -150,7 +150,7 @@ fn unsupported_models_are_refused_with_a_reason() {
     assert!(kind.contains("float32"), "{kind}");
     let size = refused(&|_| {}, &["--size=9"]);
     assert!(
-        size.contains("SPOOR_MODEL_SIZE is 9x9, but its input is 8x8"),
+        size.contains("SPOOR_MODEL_SIZE is 9x9, but the model's input is 8x8"),
         "{size}"
     );
     let large = refused(&|model| model.dimensions[2] = Side::DimValue(5000), &[]);

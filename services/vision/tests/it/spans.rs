@@ -14,7 +14,7 @@ pub struct Captured {
     pub spans: Spans,
 }
 
-/// Shared by all tests, since a process has one subscriber. It is that of preprocessing, which
+/// Shared by all tests, since a process has one subscriber. It is preprocessing's, which
 /// therefore exports the manual spans of the other services as well.
 pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();

@@ -29,7 +29,7 @@ impl RequestBody for NewWish {
 
 #[derive(Debug, Serialize)]
 struct List {
-    /// The newest first.
+    /// The wishes, newest first.
     wishes: Vec<Wish>,
 }
 

@@ -25,14 +25,14 @@ const PREFIX: &str = "/jaeger";
 /// The most requests in progress. To make room for another, a response whose client has stopped
 /// reading is aborted.
 const MAX_REQUESTS: usize = 64;
-/// The longest wait for one of them.
+/// The longest time that a request waits until fewer are in progress.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The longest response body, which is more than any page needs.
 const MAX_BODY_BYTES: usize = 64 << 20;
 /// The maximum time for a response body, however slowly it is read.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The request headers that are forwarded, of which none identifies the user.
+/// The request headers that are forwarded, none of which identifies the user.
 const REQUEST_HEADERS: [HeaderName; 6] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
@@ -90,8 +90,8 @@ impl Jaeger {
                 let detail = "traces are read-only; use GET or HEAD";
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
             })
-            // Each request has a connection to Jaeger of its own, so Jaeger cannot tell that they are one
-            // client's.
+            // Each request uses its own connection to Jaeger, so Jaeger cannot tell that they are from one
+            // client.
             .route_layer(middleware::from_fn(in_turn))
             .layer(middleware::map_response(add_security_headers))
             .with_state(self)
@@ -281,7 +281,7 @@ mod tests {
     #[case("http://lab:16686", "https://evil.example/", None)]
     #[case("http://lab:16686", "http://lab:16686.evil.example/", None)]
     #[case("http://lab:16686", "javascript:alert(1)", None)]
-    fn redirects_stay_here(
+    fn redirects_stay_on_this_host(
         #[case] url: &str,
         #[case] location: &str,
         #[case] expected: Option<&str>,

@@ -21,7 +21,7 @@ use tonic::{Code, Status, Streaming};
 use super::wishes::Wish;
 use crate::offers::MAX_OFFERS;
 
-/// The longest that a request waits for offers if it can do without them.
+/// The longest time that a request waits for offers if it can do without them.
 const MAX_OPTIONAL_WAIT: Duration = Duration::from_secs(1);
 
 /// A client of offers.
@@ -96,7 +96,7 @@ impl Offers {
         let _ = within(self.optional_wait(), message, call).await;
     }
 
-    /// Requests that a wish's offers are removed. A failure is ignored, since the next round does it.
+    /// Requests the removal of a wish's offers. A failure is ignored, since the next round removes them.
     pub(super) async fn forget(&self, id: &str) {
         let message = ForgetRequest {
             wish_id: id.to_owned(),
@@ -112,7 +112,7 @@ impl Offers {
     }
 
     /// Lists the offers for a page that can be shown without them.
-    pub(super) async fn list_soon(&self) -> Result<Listing, OffersError> {
+    pub(super) async fn list_for_page(&self) -> Result<Listing, OffersError> {
         self.list_within(self.optional_wait()).await
     }
 

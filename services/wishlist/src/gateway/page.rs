@@ -132,7 +132,7 @@ async fn page(gateway: Gateway, connection: &ConnectionTurn, mut content: Conten
         Ok(reserved) => reserved,
         Err(error) => return Problem::from(error).into_response(),
     };
-    let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list_soon());
+    let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list_for_page());
     match wishes {
         Ok(wishes) => content.wishes = Some((wishes, offers)),
         Err(failure) => {

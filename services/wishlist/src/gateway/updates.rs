@@ -14,7 +14,7 @@ use super::offers::{Offer, Offers, OffersError, UnavailableMarketplace, unavaila
 
 /// The most open pages, each of which holds a connection.
 const MAX_READERS: usize = 128;
-/// The most updates that a page can lag behind.
+/// The most updates by which a page can lag behind.
 const MAX_LAG_UPDATES: usize = 256;
 /// The interval of keep-alive comments, which keep proxies from closing idle connections.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -71,8 +71,8 @@ impl Updates {
         let following = async {
             let mut backoff = Backoff::new(MIN_BACKOFF);
             loop {
-                // `notify_one` stores a permit, so that a page which opens between check and wait
-                // is not missed.
+                // `notify_one` stores a permit, so that a page which opens between the check and the
+                // wait is not missed.
                 while self.0.updates.receiver_count() == 0 {
                     self.0.reader_joined.notified().await;
                 }
@@ -108,7 +108,7 @@ impl Updates {
                 let _held = &permit;
                 ready(update.ok().map(|update| update.event()))
             });
-        // After the subscription, so that the first update is not sent before this page receives it.
+        // After the subscription, so that the first update is not sent before this page can receive it.
         self.0.reader_joined.notify_one();
         let greeting = Event::default().retry(RECONNECT_DELAY).comment("offers");
         let events = stream::iter([greeting]).chain(updates).map(Ok);

@@ -37,7 +37,8 @@ impl TokenBucket {
         let RateLimit(Some(per_second)) = self.limit else {
             return Ok(());
         };
-        // The bucket is kept as the time at which it is full. It holds as many tokens as a second adds.
+        // The bucket is stored as the time at which it will be full. It holds as many tokens as a second
+        // adds.
         let interval = Duration::from_secs(1) / per_second.get();
         let full = self.full.map_or(now, |full| full.max(now)) + interval;
         let wait = full.saturating_duration_since(now + Duration::from_secs(1));
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_has_the_searches_of_a_second() {
+    fn a_burst_admits_one_second_of_searches() {
         let mut bucket = TokenBucket::new("3".parse().unwrap());
         let now = Instant::now();
         for _ in 0..3 {
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn none_admits_all() {
+    fn no_limit_admits_every_search() {
         let mut bucket = TokenBucket::new("none".parse().unwrap());
         let now = Instant::now();
         assert!((0..1000).all(|_| bucket.acquire(now).is_ok()));

@@ -1,5 +1,5 @@
-//! The offers of a marketplace, which are made up. Equal searches find the same ones, and sometimes a
-//! new one.
+//! The offers of a marketplace, which are made up. The same search finds the same offers, and sometimes
+//! a new one.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_searches_have_equal_offers() {
+    fn same_search_finds_the_same_offers() {
         let bike = WishName::new("a bike").unwrap();
         let now = Duration::from_secs(1_000_000);
         let attic = of("attic", &bike, now);

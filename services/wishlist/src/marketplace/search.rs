@@ -1,16 +1,12 @@
 //! `spoor.marketplace.v1.Marketplace`.
 
-use std::{
-    error::Error,
-    time::{Instant, SystemTime},
-};
+use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
-use spoor_policy::Probability;
 use spoor_proto::spoor::marketplace::v1::{
     SearchReply, SearchRequest, marketplace_server::Marketplace,
 };
-use spoor_telemetry::faults::should_inject;
+use spoor_telemetry::faults::simulate_failure;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -23,11 +19,6 @@ pub(super) struct Search {
     pub(super) settings: MarketplaceArgs,
     pub(super) bucket: Mutex<TokenBucket>,
 }
-
-/// The failure that `--error-rate` injects.
-#[derive(Debug, thiserror::Error)]
-#[error("simulated failure ({0} of searches fail)")]
-struct DeliberateFailure(Probability);
 
 #[tonic::async_trait]
 impl Marketplace for Search {
@@ -47,12 +38,9 @@ impl Marketplace for Search {
             Status::with_error_details(Code::ResourceExhausted, message, details)
         })?;
         tokio::time::sleep(settings.latency.pick()).await;
-        if should_inject(settings.error_rate) {
-            let error = DeliberateFailure(settings.error_rate);
-            tracing::error!(error = &error as &dyn Error, "search failed");
-            // UNAVAILABLE, so that clients retry.
-            return Err(Status::unavailable(error.to_string()));
-        }
+        // UNAVAILABLE, so that clients retry.
+        simulate_failure(settings.error_rate)
+            .map_err(|failure| Status::unavailable(failure.to_string()))?;
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let offers = listings::of(&settings.name, &query, now);
         Ok(Response::new(SearchReply { offers }))

@@ -33,7 +33,7 @@ pub(super) enum BreakerState {
 /// A permission for one request, whose result must be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Permit {
-    /// The state that it was given in.
+    /// The state in which it was granted.
     pub(super) state: BreakerState,
     generation: u64,
 }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_consecutive_failures_open_it() {
+    fn only_consecutive_failures_open_the_breaker() {
         let now = Instant::now();
         let mut breaker = Breaker::closed();
         for failure in 1..10 * Breaker::MAX_FAILURES {

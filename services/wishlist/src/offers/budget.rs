@@ -28,7 +28,7 @@ impl Budget {
         self.hundredths = (self.hundredths + Self::SHARE_HUNDREDTHS).min(Self::MAX_HUNDREDTHS);
     }
 
-    /// Takes a token for a retry. False if there is none.
+    /// Takes a token for a retry. Returns false if there is none.
     pub(super) fn withdraw(&mut self) -> bool {
         let left = self.hundredths.checked_sub(Self::TOKEN_HUNDREDTHS);
         self.hundredths = left.unwrap_or(self.hundredths);

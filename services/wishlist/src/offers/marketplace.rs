@@ -38,7 +38,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 pub(super) struct Marketplace {
     pub(super) name: Arc<str>,
     client: MarketplaceClient<Channel>,
-    // One lock for breaker and budget, since a retry needs both at the same moment. Never held across an await.
+    // One lock for the breaker and the budget, since a retry needs both at the same moment. It is never
+    // held across an await.
     health: Mutex<Health>,
     counts: SearchCounters,
 }
@@ -226,7 +227,7 @@ impl Health {
                 if !is_first {
                     self.budget.refund();
                 }
-                Err(SearchError::Refused {
+                Err(SearchError::BreakerOpen {
                     wait,
                     last: self.last_failure.clone(),
                 })
@@ -246,7 +247,7 @@ impl Health {
     }
 }
 
-/// Waits in a span of its own, so that a trace shows where the time goes. False if stopped before.
+/// Waits in a span of its own, so that a trace shows where the time goes. Returns false if stopped.
 async fn wait_for_retry(wait: Duration, is_requested: bool, stop: &CancellationToken) -> bool {
     let span = info_span!(
         "backoff",
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn only_permitted_first_attempts_are_deposited() {
+    fn only_permitted_first_attempts_add_to_budget() {
         let mut health = Health::new();
         while health.budget.withdraw() {}
         health.acquire(0).unwrap();
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_actual_retries_are_counted_and_paid() {
+    async fn only_actual_retries_use_the_budget() {
         let peer = Peer {
             name: "attic".to_owned(),
             url: format!("http://{}", unused_address()).parse().unwrap(),

@@ -21,7 +21,7 @@ pub enum InvalidMarketplaces {
     /// Not `name=url`.
     #[error("must be marketplaces such as attic=http://a:9004,bazaar=http://b:9005, not {0:?}")]
     Member(String),
-    /// A name with characters that metrics or pages would have to escape, or too long for them.
+    /// A name that is too long, or has characters that metrics or pages would have to escape.
     #[error("a marketplace's name must have from 1 to 40 letters, digits or -, not {0:?}")]
     Name(String),
     /// Two marketplaces have the same name.

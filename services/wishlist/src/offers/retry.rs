@@ -26,12 +26,12 @@ pub(super) struct AttemptError {
 /// The error of a search.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SearchError {
-    #[error("the circuit breaker is open for another {:.1} s after {last}", .wait.as_secs_f64())]
-    Refused { wait: Duration, last: String },
+    #[error("the circuit breaker is open for another {:.1} s; last failure: {last}", .wait.as_secs_f64())]
+    BreakerOpen { wait: Duration, last: String },
     #[error("failed after {MAX_RETRIES} retries: {0}")]
     Failed(#[source] AttemptError),
     #[error("request refused: {0}")]
-    Final(#[source] AttemptError),
+    NotRetryable(#[source] AttemptError),
     #[error("no time left for another attempt: {0}")]
     NoTime(#[source] AttemptError),
     #[error("the retry budget is spent: {0}")]
@@ -40,7 +40,7 @@ pub(super) enum SearchError {
     Stopping(#[source] AttemptError),
 }
 
-/// The delay before the next attempt: the one that the marketplace requests, but at least
+/// Returns the delay before the next attempt: the one that the marketplace requests, but at least
 /// `backoff`. `left` is the time until the deadline, and `open` the time until the circuit breaker
 /// permits requests.
 pub(super) fn after(
@@ -52,7 +52,7 @@ pub(super) fn after(
     budget: &mut Budget,
 ) -> Result<Duration, SearchError> {
     if !failure.is_retryable() {
-        return Err(SearchError::Final(failure));
+        return Err(SearchError::NotRetryable(failure));
     }
     if retries >= MAX_RETRIES {
         return Err(SearchError::Failed(failure));
@@ -64,7 +64,7 @@ pub(super) fn after(
     // Before the budget, since a retry that the breaker would refuse must not use a token.
     if wait < open {
         let last = failure.to_string();
-        return Err(SearchError::Refused { wait: open, last });
+        return Err(SearchError::BreakerOpen { wait: open, last });
     }
     if !budget.withdraw() {
         return Err(SearchError::NoBudget(failure));
@@ -73,7 +73,7 @@ pub(super) fn after(
 }
 
 impl AttemptError {
-    /// The failure that a status stands for.
+    /// Converts the status of a failed call.
     pub(super) fn of(status: &Status) -> Self {
         let retry_delay = status.get_details_retry_info();
         Self {
@@ -91,7 +91,7 @@ impl AttemptError {
                 | Code::DeadlineExceeded
                 | Code::Cancelled
                 | Code::Internal
-                // The status that gRPC gives to a proxy's error, or to a crash of the server.
+                // The status that gRPC assigns to a proxy's error, or to a crash of the server.
                 | Code::Unknown
                 | Code::DataLoss
         )
@@ -99,7 +99,7 @@ impl AttemptError {
 
     /// True if another attempt may succeed.
     fn is_retryable(&self) -> bool {
-        // The specification of gRPC recommends that clients retry at a higher level after ABORTED.
+        // The gRPC specification recommends that clients retry at a higher level after ABORTED.
         self.is_peer_failure() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
     }
 }
@@ -108,9 +108,9 @@ impl SearchError {
     /// The outcome in metrics and spans.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
-            Self::Refused { .. } => "refused_by_breaker",
+            Self::BreakerOpen { .. } => "refused_by_breaker",
             Self::Failed(_) => "failed",
-            Self::Final(_) => "refused",
+            Self::NotRetryable(_) => "refused",
             Self::NoTime(_) => "no_time",
             Self::NoBudget(_) => "no_budget",
             Self::Stopping(_) => "stopping",

@@ -25,7 +25,7 @@ use super::{
 use crate::WishName;
 
 /// The most open streams.
-pub(super) const MAX_WATCHERS: usize = 64;
+pub(super) const MAX_STREAMS: usize = 64;
 /// The time after which a stream ends, so that its span is exported, and its reader can connect to
 /// another replica.
 const MAX_WATCH_TIME: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ const MAX_WATCH_TIME: Duration = Duration::from_secs(60);
 pub(super) struct Service {
     pub(super) store: Arc<OfferStore>,
     pub(super) tasks: mpsc::Sender<SearchTask>,
-    pub(super) watchers: Arc<Semaphore>,
+    pub(super) streams: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
 }
 
@@ -87,9 +87,9 @@ impl Offers for Service {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let permit = Arc::clone(&self.watchers).try_acquire_owned();
+        let permit = Arc::clone(&self.streams).try_acquire_owned();
         let permit = permit.map_err(|_| {
-            let message = format!("too many streams ({MAX_WATCHERS}); try again later");
+            let message = format!("too many streams ({MAX_STREAMS}); try again later");
             Status::resource_exhausted(message)
         })?;
         let stop = self.stop.clone();
@@ -128,7 +128,7 @@ mod tests {
         let service = Service {
             store: Arc::clone(&store),
             tasks,
-            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: CancellationToken::new(),
         };
         let [queued, waiting] = [1, 2].map(Uuid::from_u128);

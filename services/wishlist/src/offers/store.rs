@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub(crate) use wishes::MAX_OFFERS;
 pub(super) use wishes::{Wish, Wishes};
 
-/// The most updates that a reader can lag behind.
+/// The most updates by which a reader can lag behind.
 const MAX_LAG_UPDATES: usize = 256;
 
 /// The wishes and their offers. They are in memory only, and searched for again after a restart.
@@ -77,7 +77,7 @@ impl OfferStore {
         }
         tracing::warn!(
             marketplace.name = marketplace,
-            why,
+            reason = why,
             "marketplace unavailable"
         );
         let missing = MissingMarketplace {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::WishName;
 
-/// The most concurrent searches of a round, and as many of new wishes.
+/// The most concurrent searches in a round. As many searches for new wishes run beside them.
 const MAX_SEARCHES: usize = 4;
 /// The most wishes in a round. The others follow in later ones.
 const MAX_WISHES_PER_ROUND: usize = 20;

@@ -90,7 +90,7 @@ impl WishStore {
         }
     }
 
-    /// Deletes a wish. False if it does not exist.
+    /// Deletes a wish. Returns false if it does not exist.
     pub(crate) async fn delete(&self, id: Uuid) -> Result<bool, StoreError> {
         let id = id.to_string();
         let statement = async {

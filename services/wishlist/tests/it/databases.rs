@@ -96,7 +96,7 @@ async fn memory_keeps_wishes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_keeps_wishes_over_a_restart() {
+async fn a_file_keeps_wishes_across_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("wishes.db").display());
     let wishlist = Wishlist::on(&url).await;
@@ -104,13 +104,13 @@ async fn a_file_keeps_wishes_over_a_restart() {
     let before = names(&wishlist).await;
     wishlist.end().await;
     let wishlist = Wishlist::on(&url).await;
-    assert_eq!(names(&wishlist).await, before, "kept over a restart");
+    assert_eq!(names(&wishlist).await, before, "kept across a restart");
     wishes_are_bounded(&wishlist).await;
     wishlist.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_keeps_wishes_over_a_restart() {
+async fn postgres_keeps_wishes_across_a_restart() {
     let Some(postgres) = Postgres::start() else {
         return;
     };
@@ -121,7 +121,7 @@ async fn postgres_keeps_wishes_over_a_restart() {
     let before = names(&wishlist).await;
     wishlist.end().await;
     let wishlist = Wishlist::on(&url).await;
-    assert_eq!(names(&wishlist).await, before, "kept over a restart");
+    assert_eq!(names(&wishlist).await, before, "kept across a restart");
     wishes_are_bounded(&wishlist).await;
 
     drop(postgres);
@@ -187,7 +187,7 @@ async fn a_file_that_is_not_a_database_is_named() {
     let file = folder.path().join("wishes.db");
     std::fs::write(
         &file,
-        "no database, but long enough to look like the header of one: ".repeat(99),
+        "not a database, but long enough to look like the header of one: ".repeat(99),
     )
     .unwrap();
     let error = open(&format!("sqlite:{}", file.display()))

@@ -1,4 +1,4 @@
-//! The services in one process, on ports of their own; SQLite, and a real Postgres.
+//! The services in one process, on ports of their own, with SQLite and a real Postgres server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;

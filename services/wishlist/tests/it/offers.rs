@@ -31,7 +31,7 @@ struct Mesh {
 }
 
 impl Mesh {
-    /// Starts them with these marketplaces, given by names and flags.
+    /// Starts all services with these marketplaces, given by names and flags.
     async fn of(marketplaces: &[(&str, &[&str])], every: &str) -> Self {
         let mut running = Vec::new();
         let mut peers = Vec::new();
@@ -46,7 +46,7 @@ impl Mesh {
         }
     }
 
-    /// Starts them with the addresses of marketplaces, which need not be running.
+    /// Starts the other services with the addresses of marketplaces, which need not be running.
     async fn with_peers(peers: &[(&str, SocketAddr)], every: &str) -> Self {
         let wishlist = Wishlist::on("sqlite::memory:").await;
         let offers = offers(wishlist.address, peers, every).await;

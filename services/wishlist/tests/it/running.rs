@@ -84,7 +84,7 @@ impl Gateway {
         Self::of(unused_address()).await
     }
 
-    /// Stops it, and asserts that this takes no longer than a time.
+    /// Stops the gateway, and asserts that this takes no longer than `within`.
     pub async fn end(mut self, within: Duration) {
         self.running.stop.cancel();
         let ended = tokio::time::timeout(within, &mut self.running.task).await;

@@ -14,7 +14,7 @@ pub struct Captured {
     pub spans: Spans,
 }
 
-/// Shared by all tests, since a process has one subscriber. It is that of wishlist, which therefore
+/// Shared by all tests, since a process has one subscriber. It is wishlist's, which therefore
 /// exports the manual spans of offers as well.
 pub static CAPTURED: LazyLock<Captured> = LazyLock::new(|| {
     let spans = Spans::default();

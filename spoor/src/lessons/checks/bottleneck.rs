@@ -41,7 +41,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     if traces.len() < sent {
         let read = traces.len();
         let seen = format!("{read} of {sent} can be read; start another round");
-        return Ok(report.with_missing("the traces of the round started last", seen));
+        return Ok(report.with_missing("the traces of the latest round", seen));
     }
     let end = traces.iter().map(|it| it.tree.end()).max();
     if end.is_none_or(|end| !has_settled(end, Timestamp::now())) {
@@ -64,7 +64,7 @@ pub(super) fn has_settled(end: u64, now: Timestamp) -> bool {
     u128::try_from(since).is_ok_and(|since| since >= SETTLE_DELAY.as_nanos())
 }
 
-/// The round that was started last. Its announcement arrives even if its traces do not, so that no
+/// The round that was started last. Its announcement arrives even if its traces do not, so no
 /// earlier round is judged in its place.
 async fn newest_round(context: &Context) -> anyhow::Result<Option<Marker>> {
     let announcements = context.traces_of(ANNOUNCER).await?;
@@ -88,10 +88,10 @@ fn judge(report: &mut Report, (service, span): (&str, &str), times: &[(Operation
     let what = BOTTLENECK;
     let all: Duration = times.iter().map(|(_, time)| *time).sum();
     let share = |time: &Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64().max(1e-9);
-    let is_answer = |(of, name): &Operation| {
+    let is_answer = |(found, name): &Operation| {
         // gRPC spans are named by package, service and method; people often use the last part only.
         let last = name.rsplit('/').next().unwrap_or(name);
-        of == service.trim() && (name == span.trim() || last == span.trim())
+        found == service.trim() && (name == span.trim() || last == span.trim())
     };
     let rank = times.iter().position(|(operation, _)| is_answer(operation));
     let named = rank.and_then(|rank| times.get(rank));
@@ -109,8 +109,8 @@ fn judge(report: &mut Report, (service, span): (&str, &str), times: &[(Operation
             ),
         ),
         _ => {
-            let (span, of) = (printable(span.trim()), printable(service.trim()));
-            let seen = format!("no span {span:?} of service {of:?} is in these traces");
+            let (span, service) = (printable(span.trim()), printable(service.trim()));
+            let seen = format!("no span {span:?} of service {service:?} is in these traces");
             report.wrong(what, seen);
         }
     }

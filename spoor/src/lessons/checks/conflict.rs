@@ -7,7 +7,7 @@ use spoor_api::{
 };
 use spoor_policy::Probability;
 
-use super::in_force::{check_no_tail, since, targets_only};
+use super::in_force::{check_no_tail, targets_only, true_since};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report, threshold::sampled_at},
@@ -39,7 +39,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         return Ok(report);
     };
     let what = "it is in force in every instance";
-    let Some(converged) = since(second, Condition::CONVERGED) else {
+    let Some(converged) = true_since(second, Condition::CONVERGED) else {
         return Ok(report.with_missing(what, "not yet"));
     };
     report.passed(what, "");
@@ -107,12 +107,12 @@ fn check_second<'a>(
 ) -> Option<&'a SamplingPolicy> {
     let what = "another policy is effective for GET / only, with 100%";
     // Found by their effect, since the lesson lets the learner choose the name.
-    let (at, beside): (Vec<_>, Vec<_>) = effective_at(policies, SERVICE, Part::Head)
+    let (matching, others): (Vec<_>, Vec<_>) = effective_at(policies, SERVICE, Part::Head)
         .into_iter()
         .filter(|(policy, _)| policy.metadata.name != FIRST)
         .partition(|(_, entry)| entry.operation.as_deref() == Some(OPERATION));
-    match (at.first(), beside.first()) {
-        // `at` and `beside` have neither its other services nor the places where it is overridden.
+    match (matching.first(), others.first()) {
+        // `matching` and `others` have neither its other services nor its overridden places.
         (Some((policy, _)), None) if !targets_only(&policy.spec.targets, SERVICE, &[OPERATION]) => {
             let name = &policy.metadata.name;
             let seen = format!("{name} targets others, too; leave only {OPERATION} of {SERVICE}");
@@ -124,8 +124,8 @@ fn check_second<'a>(
         }
         (_, Some((policy, entry))) => {
             let scope = entry.operation.as_deref().unwrap_or("all operations");
-            let also = match at.is_empty() {
-                true => format!(", and no other policy for {OPERATION}"),
+            let also = match matching.is_empty() {
+                true => format!(", and no other policy for {OPERATION} alone"),
                 false => ", too".to_owned(),
             };
             let seen = format!("{} is effective for {scope}{also}", policy.metadata.name);
@@ -185,7 +185,7 @@ mod tests {
     #[case(&[("GET /", "100%")], true, "two")]
     #[case(&[("GET /", "50%")], false, "two is effective there, with 50%")]
     #[case(&[("GET /", "100%"), ("GET /x", "100%")], false, "two is effective for GET /x, too")]
-    #[case(&[("/", "100%")], false, "two is effective for /, and no other policy for GET /")]
+    #[case(&[("/", "100%")], false, "two is effective for /, and no other policy for GET / alone")]
     #[case(&[], false, "no policy lists it")]
     fn second_policy_has_one_operation(
         #[case] places: &[(&str, &str)],

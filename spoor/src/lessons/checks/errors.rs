@@ -92,7 +92,7 @@ fn cause(origin: &spoor_traces::tree::Row) -> String {
 
 /// Checks that no fault is in force. Requests are not enough, since one may succeed by chance.
 fn check_faults_cleared(report: &mut Report, faults: &FaultsByService) {
-    let what = "no fault with errors is in force any more";
+    let what = "no fault that injects errors is in force any more";
     // A fault that only delays turns no span red.
     let has_errors =
         |fault: &FaultSetting| fault.errors.as_deref().is_some_and(|share| share != "0%");
@@ -119,7 +119,7 @@ fn check_newest(report: &mut Report, found: &[FoundTrace], red: &Tree, origin: &
         Some(newest) => report.missing(what, format!("{} has an error too", newest.id)),
         None => report.missing(
             what,
-            "no later trace has arrived yet that reaches the service where the error began",
+            "no later trace that reaches the service where the error began has arrived yet",
         ),
     }
 }

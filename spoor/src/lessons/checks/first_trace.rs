@@ -18,16 +18,18 @@ const BELOW_ROOT: &str = "a span whose parent is the root";
 /// The durations of the spans.
 const ROOT_DURATION: Duration = Duration::from_millis(80);
 const CHILD_DURATION: Duration = Duration::from_millis(60);
-/// The trace IDs in the specifications' examples, which were copied and not generated.
+/// The trace IDs in the specifications' examples. An ID that is one of them was copied, not
+/// generated.
 const EXAMPLE_TRACE_IDS: [&str; 3] = [
     "4bf92f3577b34da6a3ce929d0e0e4736",
     "0af7651916cd43dd8448eb211c80319c",
     "5b8efff798038103d269b633813fc60c",
 ];
 /// The fewest different digits of an ID that counts as random. About one random ID in 5 × 10⁹ has
-/// fewer; an ID that was typed often has.
+/// fewer; IDs that were typed often do.
 const MIN_DISTINCT_DIGITS: usize = 7;
-/// The most equal digits in a row. About one random ID in 10⁷ has more.
+/// The longest run of equal digits in an ID that counts as random. About one random ID in 10⁷ has a
+/// longer one.
 const MAX_RUN: usize = 7;
 /// The largest difference from an example at which an ID counts as derived from it.
 const MAX_EXAMPLE_DISTANCE: u128 = 1_000;
@@ -40,7 +42,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::best(
         found.iter().flat_map(|it| attempts(it, &found)),
         "a trace of the service by-hand",
-        "none has arrived that started within --lookback (1h by default); service.name must be an \
+        "none that started within --lookback (1h by default) has arrived; service.name must be an \
          attribute of the resource, not of a span, and times are in nanoseconds",
     );
     report.add_source(format!("the traces of {SERVICE}: {}", found.len()));
@@ -136,9 +138,9 @@ pub(super) fn check_own_id(report: &mut Report, tree: &Tree, row: &Row) {
 }
 
 /// Checks a span's service, name and duration.
-fn check_span(report: &mut Report, row: &Row, expected: &str, takes: Duration) {
-    let takes_in_words = short_duration(takes);
-    let what = format!("a span {expected:?} of {SERVICE} that takes {takes_in_words}");
+fn check_span(report: &mut Report, row: &Row, expected: &str, duration: Duration) {
+    let shown = short_duration(duration);
+    let what = format!("a span {expected:?} of {SERVICE} that takes {shown}");
     let (member, took) = (&row.member, row.member.duration());
     if member.service() != SERVICE {
         let service = printable(member.service());
@@ -147,7 +149,7 @@ fn check_span(report: &mut Report, row: &Row, expected: &str, takes: Duration) {
     } else if member.span.name != expected {
         report.wrong(&what, format!("its name is {}", name(row)));
     // Compared exactly, since both times are written by hand and not measured.
-    } else if took != takes {
+    } else if took != duration {
         report.wrong(&what, format!("it takes {}", short_duration(took)));
     } else {
         report.passed(&what, "");
@@ -184,12 +186,12 @@ fn report_no_child(report: &mut Report, tree: &Tree, all: &[FoundTrace]) {
 }
 
 /// The first span of any trace for which the condition holds, and its trace's ID.
-fn find_span(all: &[FoundTrace], is_it: impl Fn(&Row) -> bool) -> Option<(&str, &Row)> {
+fn find_span(all: &[FoundTrace], is_match: impl Fn(&Row) -> bool) -> Option<(&str, &Row)> {
     let rows = |it| {
         let FoundTrace { id, tree }: &FoundTrace = it;
         tree.rows().iter().map(move |row| (id.as_str(), row))
     };
-    all.iter().flat_map(rows).find(|(_, row)| is_it(row))
+    all.iter().flat_map(rows).find(|(_, row)| is_match(row))
 }
 
 fn name(row: &Row) -> String {
@@ -207,14 +209,14 @@ pub(super) fn was_moved(member: &Member) -> bool {
 /// Checks that a trace ID shows no sign of being copied or typed. No check can prove that an ID is
 /// random.
 pub(super) fn check_own_trace_id(report: &mut Report, id: &str) {
-    let what = "a trace ID of its own";
-    match sign_of_typing(id) {
+    let what = "a trace ID of your own";
+    match non_random_pattern(id) {
         Some(sign) => report.wrong(what, format!("{id} {sign}; generate a random one")),
         None => report.passed(what, ""),
     }
 }
 
-fn sign_of_typing(id: &str) -> Option<String> {
+fn non_random_pattern(id: &str) -> Option<String> {
     let distinct = id.chars().collect::<HashSet<_>>().len();
     let is_example = |distance: u128| {
         let mut examples = EXAMPLE_TRACE_IDS.iter();
@@ -295,7 +297,7 @@ mod tests {
     #[rstest::rstest]
     #[case::no_root(9, 2, "\"boil water\" below \"make tea\", which is not the root")]
     #[case::same_id(0, 1, "2 spans have the ID")]
-    fn present_but_wrong_is_not_missing(#[case] above: u8, #[case] id: u8, #[case] seen: &str) {
+    fn wrong_child_is_not_reported_missing(#[case] above: u8, #[case] id: u8, #[case] seen: &str) {
         let tea = span(SERVICE, ROOT, 1, above, 0, 80);
         let water = span(SERVICE, CHILD, id, 1, 10, 70);
         let found = FoundTrace {
@@ -332,7 +334,7 @@ mod tests {
     #[case("0123456789abcdef0123456789abcdef", Some("repeats"))]
     #[case("016220c2a05539cacbd7c7e677e51b14", None)]
     fn distinguishes_typed_from_random_ids(#[case] id: &str, #[case] sign: Option<&str>) {
-        let found = sign_of_typing(id);
+        let found = non_random_pattern(id);
         assert_eq!(found.is_some(), sign.is_some(), "{found:?}");
         assert!(
             found

@@ -47,7 +47,7 @@ pub(super) fn targets_only(targets: &[TargetSpec], service: &str, operations: &[
 }
 
 /// The time since which a condition of the current policy has been true.
-pub(super) fn since(policy: &SamplingPolicy, condition: &str) -> Option<Timestamp> {
+pub(super) fn true_since(policy: &SamplingPolicy, condition: &str) -> Option<Timestamp> {
     let condition = policy.condition(condition)?;
     // The time of a false condition is that of its failure.
     let is_true = condition.status == ConditionStatus::True;

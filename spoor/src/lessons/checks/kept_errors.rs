@@ -6,7 +6,7 @@ use spoor_api::{SamplingPolicy, status::Condition};
 use spoor_policy::Probability;
 use spoor_traces::tree::{Row, Tree};
 
-use super::in_force::{check_heads, since};
+use super::in_force::{check_heads, true_since};
 use crate::{
     cli::pluralize,
     lessons::{context::Context, report::Report},
@@ -15,13 +15,13 @@ use crate::{
 
 const SERVICE: &str = "service-a";
 /// The service in which the errors of the lesson begin, unless the learner chose service-a.
-const BELOW: &str = "service-b";
+const CALLEE: &str = "service-b";
 /// The fewest failed requests. With fewer, all could be kept by chance.
 const MIN_FAILED: usize = 10;
 /// The largest share of the other traces that the lesson allows.
 const MAX_OTHERWISE: f64 = 0.9;
-const KEPT: &str = "a tail rule that keeps the errors of service-a";
-const ALL: &str = "a trace for each request that failed";
+const ERROR_RULE: &str = "a tail rule that keeps the errors of service-a";
+const ALL_FAILED: &str = "a trace for each request that failed";
 /// The fix when the numbers differ, since requests are counted from the last change of the policy.
 const START_AGAIN: &str = "delete the policy, apply it again, and send load once";
 
@@ -31,12 +31,12 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let read = pluralize(policies.len(), "policy", "policies");
     report.add_source(format!("{read} and the traces of {SERVICE}"));
     check_heads(&mut report, &policies, SERVICE);
-    let Some(keeping) = keeps_errors(&policies) else {
-        return Ok(report.with_missing(KEPT, no_rule(&policies)));
+    let Some(keeping) = error_policy(&policies) else {
+        return Ok(report.with_missing(ERROR_RULE, missing_rule_reason(&policies)));
     };
-    report.passed(KEPT, &keeping.metadata.name);
+    report.passed(ERROR_RULE, &keeping.metadata.name);
     check_otherwise(&mut report, keeping);
-    match since(keeping, Condition::PROGRAMMED) {
+    match true_since(keeping, Condition::PROGRAMMED) {
         Some(programmed) => {
             let found = context.traces_of(SERVICE).await?;
             let started = |found: &&FoundTrace| is_since(found, programmed);
@@ -49,15 +49,15 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn has_rule(policy: &SamplingPolicy) -> bool {
+fn has_error_rule(policy: &SamplingPolicy) -> bool {
     let mut rules = policy.spec.tail.iter().flat_map(|tail| &tail.keep);
     rules.any(|rule| rule.error.is_some())
 }
 
 /// The reason that no effective policy keeps errors: often one left from another lesson.
-fn no_rule(policies: &[SamplingPolicy]) -> String {
+fn missing_rule_reason(policies: &[SamplingPolicy]) -> String {
     let rule = "`tail.keep: [{name: errors, error: {}}]`";
-    let with_rule = policies.iter().find(|policy| has_rule(policy));
+    let with_rule = policies.iter().find(|policy| has_error_rule(policy));
     let with_rule = with_rule.map(|policy| &policy.metadata.name);
     let tails = effective_at(policies, SERVICE, Part::Tail);
     let mut effective = tails.iter().map(|(policy, _)| &policy.metadata.name);
@@ -82,10 +82,10 @@ fn no_rule(policies: &[SamplingPolicy]) -> String {
 }
 
 /// The policy that keeps errors, if it is the only one that decides, and does so for all operations.
-fn keeps_errors(policies: &[SamplingPolicy]) -> Option<&SamplingPolicy> {
+fn error_policy(policies: &[SamplingPolicy]) -> Option<&SamplingPolicy> {
     let tails = effective_at(policies, SERVICE, Part::Tail);
     match tails.as_slice() {
-        [(policy, place)] if place.operation.is_none() && has_rule(policy) => Some(*policy),
+        [(policy, place)] if place.operation.is_none() && has_error_rule(policy) => Some(*policy),
         _ => None,
     }
 }
@@ -113,10 +113,10 @@ fn check_traces(
     let answered = answer.and_then(|answer| answer.parse::<usize>().ok());
     let Some(answered) = answered else {
         let seen = "give the number of failed requests since the policy was applied, as `spoor load` printed it: --answer failed=N";
-        report.unanswered(ALL, seen);
+        report.unanswered(ALL_FAILED, seen);
         return;
     };
-    // The status has whole seconds, so that a trace of the same second may be of earlier load.
+    // The status has whole seconds, so a trace of the same second may be from earlier load.
     let certain = |it: &&&&FoundTrace| is_since(it, programmed + SignedDuration::from_secs(1));
     let certain = failed.iter().filter(certain).count();
     if answered < MIN_FAILED {
@@ -124,28 +124,28 @@ fn check_traces(
             "{answered} are too few to tell; at least {MIN_FAILED} must fail, such as with \
              `spoor fault service-b --errors 20%`"
         );
-        report.wrong(ALL, seen);
-    // More traces than failures means that the number is of another run.
+        report.wrong(ALL_FAILED, seen);
+    // More traces than failures means that the number is from another run.
     // No message reveals the number found, which would be the answer.
     } else if certain > answered {
         let seen = format!(
             "more than {answered} have failed since the policy was last changed; {START_AGAIN}"
         );
-        report.wrong(ALL, seen);
+        report.wrong(ALL_FAILED, seen);
     } else if failed.len() < answered {
         let seen = format!(
             "fewer than {answered} have arrived so far; a 4xx response is not an error; if \
              there are no more, {START_AGAIN}"
         );
-        report.missing(ALL, seen);
+        report.missing(ALL_FAILED, seen);
     } else if failed.len() > answered {
         let seen = format!(
-            "some failed within the second in which the policy was last changed, so that \
+            "some failed within the second in which the policy was last changed, so \
              {answered} may or may not be right; {START_AGAIN} after a second"
         );
-        report.wrong(ALL, seen);
+        report.wrong(ALL_FAILED, seen);
     } else {
-        report.passed(ALL, answered.to_string());
+        report.passed(ALL_FAILED, answered.to_string());
     }
     let count = failed.iter().filter(|it| is_complete(&it.tree)).count();
     // Not after a wrong answer, since the number of traces would reveal the right one.
@@ -160,8 +160,8 @@ fn is_complete(tree: &Tree) -> bool {
     let rows = tree.rows();
     let origin = tree.origin_of_errors().and_then(|origin| rows.get(origin));
     let is_call = |row: &Row| row.member.span.kind() == SpanKind::Client;
-    let has_below = tree.services().iter().any(|(name, _)| *name == BELOW);
-    has_below || origin.is_some_and(|row| !is_call(row))
+    let has_callee = tree.services().iter().any(|(name, _)| *name == CALLEE);
+    has_callee || origin.is_some_and(|row| !is_call(row))
 }
 
 fn is_since(found: &FoundTrace, moment: Timestamp) -> bool {
@@ -181,7 +181,7 @@ mod tests {
         call.scope_spans[0].spans[0].kind = SpanKind::Client.into();
         let mut batches = vec![span(SERVICE, "GET /", 1, 0, 0, 10), call];
         if is_complete {
-            batches.push(span(BELOW, "Work", 3, 2, 1, 9));
+            batches.push(span(CALLEE, "Work", 3, 2, 1, 9));
         }
         FoundTrace {
             id: "07".repeat(16),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn error_in_the_edge_is_complete() {
+    fn trace_that_fails_in_the_edge_is_complete() {
         let edge = Tree::new(vec![red(span(SERVICE, "GET /", 1, 0, 0, 10))]);
         assert!(is_complete(&edge));
         assert!(
@@ -274,15 +274,15 @@ mod tests {
             "status": {"effective": [{"service": SERVICE, "strategy": "tail rules, otherwise 0%"}]},
         }))
         .unwrap();
-        let seen = no_rule(&[policy("0%"), slow.clone()]);
+        let seen = missing_rule_reason(&[policy("0%"), slow.clone()]);
         assert_eq!(
             seen,
             "kept has one, but slow-only is effective there; delete slow-only"
         );
-        let elsewhere = no_rule(&[policy("0%")]);
+        let elsewhere = missing_rule_reason(&[policy("0%")]);
         assert!(elsewhere.starts_with("kept has one, but does not decide for service-a"));
-        assert!(no_rule(&[slow]).starts_with("slow-only is effective there, without"));
-        assert!(no_rule(&[]).starts_with("no policy with"));
+        assert!(missing_rule_reason(&[slow]).starts_with("slow-only is effective there, without"));
+        assert!(missing_rule_reason(&[]).starts_with("no policy with"));
     }
 
     #[test]
@@ -299,15 +299,15 @@ mod tests {
         };
         let all = effective("all", None);
         let policies = [effective("part", Some("GET /"))];
-        assert!(keeps_errors(std::slice::from_ref(&all)).is_some());
-        assert!(keeps_errors(&policies).is_none());
+        assert!(error_policy(std::slice::from_ref(&all)).is_some());
+        assert!(error_policy(&policies).is_none());
         let seen = "part has one, but not for all operations there; see `spoor describe part`";
-        assert_eq!(no_rule(&policies), seen);
+        assert_eq!(missing_rule_reason(&policies), seen);
         let [part] = policies;
         let policies = [all, part];
-        assert!(keeps_errors(&policies).is_none());
+        assert!(error_policy(&policies).is_none());
         let seen = "all has one, but part is effective there; delete part";
-        assert_eq!(no_rule(&policies), seen);
+        assert_eq!(missing_rule_reason(&policies), seen);
     }
 
     #[rstest::rstest]

@@ -25,7 +25,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::best(
         found.iter().flat_map(attempts),
         "a span of the service receipt",
-        "none has arrived that started within --lookback (1h by default); service.name must be an \
+        "none that started within --lookback (1h by default) has arrived; service.name must be an \
          attribute of the resource, and times are in nanoseconds",
     );
     let traces = found.len();

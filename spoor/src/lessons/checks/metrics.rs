@@ -10,7 +10,7 @@ use crate::{
 };
 
 const SERVICE: &str = "tasks";
-/// The minimum duration of a slow request. Without a fault, no request of tasks takes as long.
+/// The minimum duration of a slow request. Without a fault, no request to tasks takes that long.
 const MIN_SLOW: Duration = Duration::from_millis(250);
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,7 +54,7 @@ fn slow(report: &mut Report, buckets: Vec<Bucket>) -> Vec<Bucket> {
     let slow: Vec<Bucket> = buckets.into_iter().filter(is_slow).collect();
     let what = "a bucket of slow requests, with an exemplar";
     if slow.is_empty() {
-        let seen = "none from 0.25 s on has one; send a slow sampled request";
+        let seen = "no bucket above 0.25 s has one; send a slow sampled request";
         report.missing(what, seen);
     } else {
         report.passed(what, listed(&slow));
@@ -83,13 +83,13 @@ fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, buckets: &[B
         report.wrong(what, format!("it is a trace of {service:?}"));
     } else if of_name.peek().is_none() {
         let (name, buckets) = (printable(name), listed(buckets));
-        let seen = format!("its root is {name:?}, the bucket is {buckets}");
+        let seen = format!("its root is {name:?}, but the bucket is {buckets}");
         report.wrong(what, seen);
     } else if of_name.any(|bucket| is_exemplar(bucket) || bucket.contains(took)) {
         report.passed(what, format!("{id} took {}", short_duration(took)));
     } else {
         let (took, buckets) = (short_duration(took), listed(buckets));
-        report.wrong(what, format!("it took {took}, the bucket is {buckets}"));
+        report.wrong(what, format!("it took {took}, but the bucket is {buckets}"));
     }
 }
 
@@ -115,7 +115,7 @@ http_server_request_duration_seconds_bucket{le="2.5",http_request_method="GET",h
     #[case("tasks", "POST /tasks", 400, false)]
     #[case("tasks", "GET /tasks/{id}", 400, false)]
     #[case("service-a", "GET /tasks", 400, false)]
-    fn only_traces_of_the_bucket_are_right(
+    fn accepts_only_traces_of_the_bucket(
         #[case] service: &str,
         #[case] name: &str,
         #[case] takes: u64,

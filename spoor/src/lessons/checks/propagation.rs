@@ -28,7 +28,7 @@ fn judge(report: &mut Report, inside: &[FoundTrace], edge: &[FoundTrace]) {
     let joined = inside.iter().filter_map(|it| Some((it, joined(&it.tree)?)));
     let joined: Vec<(&FoundTrace, &Member)> = joined.collect();
     // The newest with the `tracestate` member, or else the newest, to report what it lacks.
-    let has_member = |(_, span): &&(&FoundTrace, &Member)| carries(span);
+    let has_member = |(_, span): &&(&FoundTrace, &Member)| has_key(span);
     let Some((found, span)) = joined.iter().find(has_member).or(joined.first()) else {
         let seen = "no span of reviews has a parent from outside; the context must be well-formed and sampled";
         report.missing("reviews continues your trace", seen);
@@ -40,7 +40,7 @@ fn judge(report: &mut Report, inside: &[FoundTrace], edge: &[FoundTrace]) {
     if let Some(root) = rows.find(|row| row.position == Position::Root) {
         let (id, service) = (&found.id, printable(root.member.service()));
         let seen = format!("{id} is the ID of a trace of {service}; generate a random one");
-        report.wrong("a trace ID of its own", seen);
+        report.wrong("a trace ID of your own", seen);
         return;
     }
     check_own_trace_id(report, &found.id);
@@ -50,7 +50,7 @@ fn judge(report: &mut Report, inside: &[FoundTrace], edge: &[FoundTrace]) {
         "" => "the tracestate is empty",
         state => state,
     };
-    report.expect(carries(span), what, seen);
+    report.expect(has_key(span), what, seen);
     check_edge(report, &found.id, &span.span.parent_span_id, edge);
 }
 
@@ -84,7 +84,7 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
     // The link does not record a tracestate, so it is unknown whether one was sent.
     let seen = "has a link to your traceparent; no span shows the tracestate that bands received";
     report.passed(what, format!("{} {seen}", found.id));
-    if found.tree.rows().iter().any(|row| carries(&row.member)) {
+    if found.tree.rows().iter().any(|row| has_key(&row.member)) {
         let what = "bands does not pass on a tracestate member `smuggled`";
         report.wrong(what, "bands passed it on");
     }
@@ -97,7 +97,7 @@ fn joined(tree: &Tree) -> Option<&Member> {
     let mut rows = tree.rows().iter();
     let row = rows.find(|row| {
         let is_entry = row.position == Position::MissingParent && row.member.service() == INSIDE;
-        is_entry && (!called_by_bands || carries(&row.member))
+        is_entry && (!called_by_bands || has_key(&row.member))
     })?;
     Some(&row.member)
 }
@@ -107,7 +107,8 @@ fn of_service<'a>(tree: &'a Tree, service: &'a str) -> impl Iterator<Item = &'a 
     members.filter(move |member| member.service() == service)
 }
 
-fn carries(member: &Member) -> bool {
+/// True if the `tracestate` of a span has the member that the lesson uses.
+fn has_key(member: &Member) -> bool {
     let trace_state = &member.span.trace_state;
     let mut keys = trace_state.split(',').filter_map(|it| it.split_once('='));
     keys.any(|(key, _)| key.trim() == MEMBER)

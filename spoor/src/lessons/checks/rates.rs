@@ -25,7 +25,7 @@ const MIN_REQUESTS: u64 = 10_000;
 const CONFIDENCE: f64 = 0.95;
 /// The p-value below which chance does not explain a count.
 const MIN_P_VALUE: f64 = 1e-6;
-/// The tolerated error of an interval's end, as a share of its width. It admits formulas other
+/// The tolerated error of an interval's bounds, as a share of its width. It admits formulas other
 /// than the exact one.
 const TOLERANCE: f64 = 0.2;
 /// The accepted half widths of the interval for `needed`, as a share of the rate: about a tenth.
@@ -118,7 +118,7 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
         let seen = format!("{seen}; the exact interval is {}", shown(exact));
         report.passed(what, seen);
     } else if answered.upper < exact.lower || exact.upper < answered.lower {
-        let why = "does not contain the observed rate; is it the interval of another load?";
+        let why = "does not contain the observed rate; is it the interval of another run?";
         report.wrong(what, format!("{seen} {why}"));
     } else if width < exact_width * (1.0 - TOLERANCE) {
         let why = "is narrower than so few traces allow at 95 %";

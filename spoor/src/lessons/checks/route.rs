@@ -9,7 +9,7 @@ use spoor_api::{
 };
 
 use super::{
-    in_force::{check_heads, since, targets_only},
+    in_force::{check_heads, targets_only, true_since},
     metrics::scrape,
 };
 use crate::{
@@ -39,9 +39,10 @@ const MIN_TRACES: usize = 3;
 /// The waits accepted for a cluster, in seconds. The check cannot read the decision wait of its
 /// Collector.
 const CLUSTER_WAIT_SECONDS: RangeInclusive<f64> = 1.0..=30.0;
-/// The shares of a lab's decision wait of 2 s that a measurement may give. Each of the two times
-/// includes an export, which takes up to a second, so that their difference varies. Either time by
-/// itself must be out of range: about 1 s directly, and over 3 s through the stage.
+/// The range of answers accepted for the wait, as shares of a lab's decision wait of 2 s. Each of
+/// the two measured times includes an export, which takes up to a second, so their difference
+/// varies. Either time by itself must be out of range: about 1 s directly, and over 3 s through the
+/// stage.
 const ACCEPTED_SHARE: RangeInclusive<f64> = 0.6..=1.5;
 
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
@@ -54,7 +55,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     check_heads(&mut report, &context.policies.all().await?, SERVICE);
     check_policy(&mut report, &policy);
     // Traces from before the policy show what it changed, so its time is needed.
-    let Some(programmed) = since(&policy, Condition::PROGRAMMED) else {
+    let Some(programmed) = true_since(&policy, Condition::PROGRAMMED) else {
         return Ok(report);
     };
     let found = context.traces_of(SERVICE).await?;
@@ -64,7 +65,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut waits = CLUSTER_WAIT_SECONDS;
     if let Policies::Lab(lab) = &context.policies {
         let status = lab.status().await?;
-        waits = measurable(Duration::from_millis(status.decision_wait_milliseconds));
+        waits = accepted_waits(Duration::from_millis(status.decision_wait_milliseconds));
         if let Some(admin) = status.urls.get("admin") {
             let metrics = scrape(&format!("{admin}/metrics")).await?;
             check_dropped(&mut report, &metrics, programmed);
@@ -75,7 +76,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 /// Checks that the stage has dropped traces, which requires fast requests. On a cluster this is not
-/// checked, since it takes the Collector's metrics.
+/// checked, since it would need the Collector's metrics.
 fn check_dropped(report: &mut Report, metrics: &str, programmed: Timestamp) {
     let mut lines = metrics.lines();
     let last = lines.find_map(|line| line.strip_prefix(LAST_DROPPED)?.parse().ok());
@@ -90,8 +91,8 @@ fn check_dropped(report: &mut Report, metrics: &str, programmed: Timestamp) {
     }
 }
 
-/// The waits that a measurement of a decision wait may give, in seconds.
-fn measurable(decision_wait: Duration) -> RangeInclusive<f64> {
+/// The answers accepted for a decision wait, in seconds.
+fn accepted_waits(decision_wait: Duration) -> RangeInclusive<f64> {
     let wait = decision_wait.as_secs_f64();
     ACCEPTED_SHARE.start() * wait..=ACCEPTED_SHARE.end() * wait
 }
@@ -114,7 +115,7 @@ fn check_policy(report: &mut Report, policy: &SamplingPolicy) {
         report.wrong(what, seen);
     } else if threshold.and_then(|it| crate::cli::duration(it).ok()) != Some(SLOWER_THAN) {
         let seen = threshold.map_or("no slowerThan".to_owned(), |it| format!("slowerThan: {it}"));
-        let seen = format!("it has {seen} under tail.keep; set it to {asked}");
+        let seen = format!("it has {seen} under tail.keep; set slowerThan: {SLOWER_THAN:?}");
         report.wrong(what, seen);
     } else if otherwise != "0%" {
         let seen = format!("it keeps {otherwise} of the others; set otherwise: 0%");
@@ -198,8 +199,8 @@ fn check_cost(
     }
 }
 
-/// The average number of spans of a trace, to two decimals, so that a product with it is right as
-/// printed.
+/// The average number of spans of a trace, rounded to two decimals, so that the printed product is
+/// correct.
 fn mean_spans(found: &[&FoundTrace]) -> Option<f64> {
     let spans: usize = found.iter().map(|it| it.tree.rows().len()).sum();
     let as_number = |number: usize| u32::try_from(number).map(f64::from).ok();
@@ -254,7 +255,7 @@ mod tests {
     #[case(2_000, 600, true)]
     #[case(2_999, 20, false)]
     #[case(3_000, 20, true)]
-    fn traces_are_held_since_the_policy(
+    fn traces_are_held_under_the_policy(
         #[case] start: u64,
         #[case] takes: u64,
         #[case] held: bool,
@@ -289,14 +290,14 @@ mod tests {
         let mut report = Report::default();
         let given = vec![format!("wait={wait}"), format!("spans={spans}")];
         let answers = Answers::new("6", Lesson::Route.facts().answers, given).unwrap();
-        let waits = measurable(Duration::from_secs(2));
+        let waits = accepted_waits(Duration::from_secs(2));
         check_cost(&mut report, &answers, &[&trace(600)], &waits);
         assert_eq!(report.is_passed(), passes, "{report}");
         assert_eq!(report.to_string().contains('×'), passes, "{report}");
     }
 
     #[test]
-    fn product_is_right_as_printed() {
+    fn printed_product_is_correct() {
         let mut traces = vec![trace(600); 3];
         traces.push(FoundTrace {
             id: "08".repeat(16),
@@ -310,7 +311,7 @@ mod tests {
             &mut report,
             &answers,
             &traces,
-            &measurable(Duration::from_secs(2)),
+            &accepted_waits(Duration::from_secs(2)),
         );
         let product = "1000 requests per second × 2 s × 1.75 spans: about 3500";
         assert!(report.to_string().contains(product), "{report}");

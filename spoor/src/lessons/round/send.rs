@@ -1,4 +1,4 @@
-//! The course of a round: makes something slow, sends the requests, and restores the lab.
+//! Runs a round: makes something slow, sends the requests, and restores the lab.
 
 use std::{
     collections::BTreeMap,
@@ -59,7 +59,7 @@ pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> anyhow::
             Err(match faults.as_slice() {
                 [] => error,
                 services => error.context(format!(
-                    "faults are in force (of {}); clear them with `spoor fault --clear`, and \
+                    "faults are in force for {}; clear them with `spoor fault --clear`, and \
                      start another round",
                     services.join(", ")
                 )),
@@ -180,7 +180,7 @@ impl Round<'_> {
         self.url(slow)?;
         let before = self.lab.faults().await?.remove(slow);
         self.lab.add_fault(slow, &fault).await?;
-        // Its error is returned only after the earlier faults are restored.
+        // An error from this call is returned only after the earlier faults are restored.
         let searched = self.add_wish_and_wait(slow, requests).await;
         first_error(searched, self.restore_faults(slow, before).await)
     }

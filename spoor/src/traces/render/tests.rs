@@ -23,7 +23,7 @@ fn a_to_b() -> Vec<ResourceSpans> {
 const CANVAS: Canvas = Canvas {
     columns: 100,
     colour: false,
-    cuts: true,
+    truncates: true,
 };
 
 #[test]
@@ -126,7 +126,7 @@ fn reports_a_missing_parent_once() {
 
 /// The cases that the lessons use.
 #[test]
-fn shows_what_spans_carry() {
+fn shows_links_events_and_errors() {
     let mut batches = a_to_b();
     let spans = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
     for (index, span) in spans.flat_map(|scope| &mut scope.spans).enumerate() {
@@ -157,7 +157,7 @@ fn shows_what_spans_carry() {
 }
 
 #[test]
-fn only_a_terminal_cuts_notes() {
+fn only_a_terminal_truncates_notes() {
     let mut batch = span("a", "b", 1, 0, 0, 10);
     let message = "reason ".repeat(25);
     batch.scope_spans[0].spans[0].status = Some(Status {
@@ -166,7 +166,7 @@ fn only_a_terminal_cuts_notes() {
     });
     let tree = Tree::new(vec![batch]);
     let piped = Canvas {
-        cuts: false,
+        truncates: false,
         ..CANVAS
     };
     assert!(!render("0707", &tree, CANVAS).contains(&message));
@@ -292,7 +292,7 @@ fn single_span_has_no_verdict() {
 }
 
 #[test]
-fn empty_duration_still_draws_a_bar() {
+fn zero_duration_still_draws_a_bar() {
     let drawn = render("0707", &Tree::new(vec![span("a", "b", 1, 0, 5, 5)]), CANVAS);
     assert!(drawn.contains('─'), "{drawn}");
 }

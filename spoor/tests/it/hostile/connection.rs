@@ -1,4 +1,4 @@
-//! A raw connection that sends any bytes and reads only the status.
+//! A raw connection that sends arbitrary bytes and reads only the status.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
 /// Longer than the lab takes to end an unfinished request, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The outcome.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Status(u16),
@@ -26,7 +26,7 @@ impl Connection {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    /// True if the server accepted all of it. A server may close early.
+    /// True if the server accepted all bytes. A server may close the connection early.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = timeout(DEADLINE, self.0.write_all(bytes)).await;
         matches!(sent, Ok(Ok(())))
@@ -56,8 +56,8 @@ impl Connection {
         Some(status.map_or(Outcome::Closed, Outcome::Status))
     }
 
-    /// True if the server closes it, with or without a response.
-    pub async fn ends(mut self) -> bool {
+    /// True if the server closes the connection, with or without a response.
+    pub async fn closes(mut self) -> bool {
         let mut nowhere = tokio::io::sink();
         let all = tokio::io::copy(&mut self.0, &mut nowhere);
         timeout(DEADLINE, all).await.is_ok()

@@ -14,7 +14,7 @@ use tonic::{
 
 use super::{connection::Connection, listeners::Listener};
 
-/// The wait for a response of a stream that may stay open.
+/// The time to wait for a response on a stream that may stay open.
 const STREAM_WAIT: Duration = Duration::from_secs(1);
 
 /// Each call ends with a gRPC code or an HTTP status, except streams that stay open.
@@ -163,7 +163,7 @@ pub async fn invalid_http2(listener: &'static Listener, address: SocketAddr) {
         connection.send(&bytes).await;
         connection.finish().await;
         assert!(
-            connection.ends().await,
+            connection.closes().await,
             "{}: stays open after {}",
             listener.name,
             bytes.escape_ascii()

@@ -177,7 +177,7 @@ pub fn assert_all_are_known(urls: &BTreeMap<String, String>) {
         let mut listeners = HTTP.iter().chain(GRPC);
         assert!(
             listeners.any(|listener| listener.name == name),
-            "{name} is missing in this table"
+            "{name} is missing from this table"
         );
     }
 }

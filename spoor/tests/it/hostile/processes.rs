@@ -35,7 +35,7 @@ impl Processes {
     /// Checks that all processes still run and respond, stayed within the memory bound and did not
     /// panic.
     pub async fn assert_healthy(&self, lab: &Lab, log: &Path) {
-        assert_eq!(&Self::of(lab).await, self, "started again");
+        assert_eq!(&Self::of(lab).await, self, "restarted");
         for listener in HTTP {
             let get = format!(
                 "GET {} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n",
@@ -50,7 +50,7 @@ impl Processes {
         }
         for (name, pid) in &self.0 {
             let peak = peak_mebibytes(*pid);
-            assert!(peak < MAX_MEBIBYTES, "{name} took {peak} MiB");
+            assert!(peak < MAX_MEBIBYTES, "{name} used {peak} MiB");
         }
         let log = fs::read_to_string(log).unwrap();
         assert!(!log.contains("panicked at"), "{log}");

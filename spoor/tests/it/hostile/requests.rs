@@ -30,14 +30,14 @@ pub async fn arbitrary(listener: &'static Listener, address: SocketAddr) {
         // If a server responds and closes before the whole body has arrived, a reset may discard the
         // response.
         let may_close = !attempt.ends_with(b"\r\n\r\n");
-        let is_right = match outcome {
+        let is_expected = match outcome {
             Some(Outcome::Status(status)) => (200..500).contains(&status),
             Some(Outcome::Closed) => may_close,
             None => false,
         };
         let mut shown = attempt.escape_ascii().to_string();
         shown.truncate(1000);
-        assert!(is_right, "{}: {outcome:?} for {shown}", listener.name);
+        assert!(is_expected, "{}: {outcome:?} for {shown}", listener.name);
     }
 }
 
@@ -74,7 +74,7 @@ pub async fn too_large(listener: &'static Listener, address: SocketAddr) {
             format!("content-length: {TOO_MANY_BYTES}"),
             "transfer-encoding: chunked".to_owned(),
         ] {
-            let outcome = pour(address, path, &length).await;
+            let outcome = send_large_body(address, path, &length).await;
             assert!(
                 matches!(outcome, Some(Outcome::Status(200..500) | Outcome::Closed)),
                 "{} {path} {length}: {outcome:?}",
@@ -84,7 +84,7 @@ pub async fn too_large(listener: &'static Listener, address: SocketAddr) {
     }
 }
 
-async fn pour(address: SocketAddr, path: &str, length: &str) -> Option<Outcome> {
+async fn send_large_body(address: SocketAddr, path: &str, length: &str) -> Option<Outcome> {
     let mut connection = Connection::to(address).await;
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\

@@ -1,5 +1,5 @@
-//! Valid HTTP/2 with hostile intent: requests that never end, and frames that cost their sender
-//! nothing, thousands on one connection.
+//! Valid HTTP/2 with hostile intent: requests that never end, and on one connection thousands of
+//! frames that cost their sender almost nothing.
 
 use std::time::{Duration, Instant};
 
@@ -40,12 +40,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream, payload].concat()
 }
 
-/// The head of a gRPC call without its body.
+/// The headers of a gRPC call whose body is never sent.
 fn unfinished_call(number: u32) -> Vec<u8> {
-    head_of_a_call(number, END_HEADERS)
+    call_headers(number, END_HEADERS)
 }
 
-fn head_of_a_call(number: u32, flags: u8) -> Vec<u8> {
+fn call_headers(number: u32, flags: u8) -> Vec<u8> {
     const PATH: &[u8] = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     // POST and http by index, and three literals whose names are in HPACK's static table.
     let mut head = vec![0x83, 0x86, 0x04, PATH.len() as u8];
@@ -104,7 +104,7 @@ async fn assert_others_respond(lab: &Lab) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_open_streams_have_a_bound() {
+async fn unfinished_streams_are_bounded() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let (_one, open) = begin_calls(&lab, 10_000).await;
     assert!(open <= MAX_STREAMS_PER_CONNECTION, "{open}");
@@ -121,15 +121,15 @@ async fn half_open_streams_have_a_bound() {
 type Flood = fn(u32) -> Vec<u8>;
 
 const FLOODS: [(&str, Flood); 5] = [
-    ("heads without end", |number| match number {
-        0 => head_of_a_call(0, 0),
+    ("endless headers", |number| match number {
+        0 => call_headers(0, 0),
         _ => frame(CONTINUATION, 0, 1, b"\0\x01a\x01b"),
     }),
-    ("empty pieces of a head", |number| match number {
-        0 => head_of_a_call(0, 0),
+    ("empty CONTINUATION frames", |number| match number {
+        0 => call_headers(0, 0),
         _ => frame(CONTINUATION, 0, 1, b""),
     }),
-    ("empty pieces of a body", |number| match number {
+    ("empty DATA frames", |number| match number {
         0 => unfinished_call(0),
         _ => frame(DATA, 0, 1, b""),
     }),

@@ -43,14 +43,14 @@ pub async fn run(lab: &Lab, script: &str, arguments: &[&str]) -> Ended {
         .env("NO_COLOR", "1")
         .env("SPOOR_LAB", lab.url("admin"))
         .env("SPOOR_TRACES_URL", lab.url("traces"));
-    run_command(&mut bash, &at(lab, script)).await
+    run_command(&mut bash, &with_ports_of(lab, script)).await
 }
 
-/// The same script, for the ports of a lab.
-pub fn at(lab: &Lab, script: &str) -> String {
-    let mut shown = String::new();
+/// A script with the default ports replaced by those of a lab.
+pub fn with_ports_of(lab: &Lab, script: &str) -> String {
+    let mut replaced = String::new();
     let mut parts = script.split(HOST);
-    shown += parts.next().unwrap_or_default();
+    replaced += parts.next().unwrap_or_default();
     for part in parts {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
         let (port, rest) = part.split_at(digits);
@@ -59,14 +59,14 @@ pub fn at(lab: &Lab, script: &str) -> String {
             .chain(&SERVICE_PORTS)
             .find(|(_, default)| *default == port);
         let (name, _) = known.unwrap_or_else(|| panic!("no lab listens at {HOST}{port}"));
-        shown += lab.url(name).trim_start_matches("http://");
-        shown += rest;
+        replaced += lab.url(name).trim_start_matches("http://");
+        replaced += rest;
     }
-    shown
+    replaced
 }
 
 /// The commands of a text: its blocks marked `sh`, in order, as in one terminal.
-pub fn printed(text: &str) -> String {
+pub fn shell_commands(text: &str) -> String {
     blocks(text, "sh")
 }
 

@@ -10,7 +10,7 @@ use crate::lab::{DEADLINE, Lab, command, send};
 /// A running `spoor load mesh`.
 pub struct Traffic(Child);
 
-/// The result.
+/// The summary of the requests sent.
 pub struct Sent(Value);
 
 impl Traffic {
@@ -26,8 +26,8 @@ impl Traffic {
         Self(child)
     }
 
-    /// Ends the load once every request has a response.
-    pub async fn ended(self) -> Sent {
+    /// Stops the load, and waits until every request has a response.
+    pub async fn stop(self) -> Sent {
         send("-INT", self.0.id().unwrap());
         let output = tokio::time::timeout(DEADLINE, self.0.wait_with_output()).await;
         let stdout = output.expect("ends in time").unwrap().stdout;

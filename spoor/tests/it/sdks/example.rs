@@ -1,4 +1,4 @@
-//! A program of the page, running beside a lab.
+//! A program of docs/sdks.md, running beside a lab.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     lab::{Lab, eventually},
-    lessons::script::at,
+    lessons::script::with_ports_of,
 };
 
 pub struct Example {
@@ -30,7 +30,7 @@ impl Example {
     /// Installs and starts the program as the page describes.
     pub fn start(&self) -> Service {
         let commands = format!("{}{}", settings(), self.language.commands());
-        Service::start(&self.folder, &at(&self.lab, &commands))
+        Service::start(&self.folder, &with_ports_of(&self.lab, &commands))
     }
 
     /// Starts the program, already installed, with other settings.
@@ -39,7 +39,7 @@ impl Example {
             .iter()
             .map(|(name, value)| format!("export {name}='{value}'\n"))
             .collect();
-        let settings = at(&self.lab, &settings());
+        let settings = with_ports_of(&self.lab, &settings());
         let commands = format!("{settings}{changed}{}", self.language.start());
         Service::start(&self.folder, &commands)
     }
@@ -53,7 +53,7 @@ impl Example {
              metadata:\n  name: {service}\n\
              spec:\n  targets:\n  - service: {service}\n  head:\n    {head}\n"
         );
-        self.lab.ok_given(&policy, &["apply", "-f", "-"]).await;
+        self.lab.ok_with_input(&policy, &["apply", "-f", "-"]).await;
     }
 
     /// Waits until the program counts as `polling`.

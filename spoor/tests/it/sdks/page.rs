@@ -81,7 +81,7 @@ impl Language {
         blocks(&section(self.heading), "sh")
     }
 
-    /// The same, without the preparations.
+    /// The section's commands without the preparations.
     pub fn start(&self) -> String {
         let commands = self.commands();
         let mut lines = commands.lines();

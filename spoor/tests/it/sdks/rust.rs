@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     lab::{Lab, eventually, policy, request},
-    lessons::script::at,
+    lessons::script::with_ports_of,
 };
 
 /// Traces per second, far below what the test requests.
@@ -28,7 +28,10 @@ async fn rust_service_follows_a_policy() {
          export SPOOR_LISTEN={listen} SPOOR_OPS_LISTEN={ops}\n",
         target.display()
     );
-    let (settings, commands) = (at(&lab, &settings()), at(&lab, &RUST.commands()));
+    let (settings, commands) = (
+        with_ports_of(&lab, &settings()),
+        with_ports_of(&lab, &RUST.commands()),
+    );
     let mut service = Service::start(&root(), &format!("{settings}{own}{commands}"));
 
     let url = format!("http://{listen}");

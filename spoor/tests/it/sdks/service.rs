@@ -1,4 +1,4 @@
-//! A running program of the page.
+//! A running program of docs/sdks.md.
 
 use std::{
     io::{Read, Seek},
@@ -65,7 +65,7 @@ impl Service {
             .unwrap_or_else(|_| panic!("no line in time: {}", self.log()))
     }
 
-    /// The same, for a program that keeps running.
+    /// The number of sampled traces among the next 1000, from a program that must keep running.
     pub async fn sampled(&mut self) -> u64 {
         let next = self.next().await;
         next.unwrap_or_else(|| panic!("the program has ended: {}", self.log()))

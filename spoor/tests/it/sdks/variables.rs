@@ -6,8 +6,8 @@ use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use super::example::Example;
 
-/// Compares the page's table with the program's behaviour. Its name, its attributes and its
-/// endpoint have been read by then, or its traces would not have arrived.
+/// Compares the table in docs/sdks.md with the program's behaviour. The variables with its name,
+/// attributes and endpoint were read earlier, or its traces would not have arrived.
 pub async fn assert_read_as_documented(example: &Example) {
     let language = &example.language;
     for variable in [

@@ -23,7 +23,7 @@ pub(super) struct ProcessPoints {
 }
 
 /// The counts of root spans of a process, if it names its service.
-pub(super) fn of_root_spans(metrics: &ResourceMetrics) -> Option<ProcessPoints> {
+pub(super) fn root_span_points(metrics: &ResourceMetrics) -> Option<ProcessPoints> {
     let resource = metrics.resource.as_ref()?;
     let service = text(&resource.attributes, "service.name")?;
     let service = ServiceName::new(service).ok()?;
@@ -34,7 +34,7 @@ pub(super) fn of_root_spans(metrics: &ResourceMetrics) -> Option<ProcessPoints> 
             if let Some(Data::Sum(sum)) = &metric.data
                 && metric.name == "otel.sdk.span.started"
             {
-                points.extend(of_sum(sum, name.unwrap_or_default()));
+                points.extend(points_of_sum(sum, name.unwrap_or_default()));
             }
         }
     }
@@ -47,7 +47,7 @@ pub(super) fn of_root_spans(metrics: &ResourceMetrics) -> Option<ProcessPoints> 
     })
 }
 
-fn of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = RootSpanPoint> + 'a {
+fn points_of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = RootSpanPoint> + 'a {
     let is_delta = match sum.aggregation_temporality() {
         AggregationTemporality::Delta => Some(true),
         AggregationTemporality::Cumulative => Some(false),
@@ -56,11 +56,11 @@ fn of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = RootSpanPoin
     let is_delta = is_delta.filter(|_| sum.is_monotonic);
     sum.data_points
         .iter()
-        .filter_map(move |point| of_roots(point, is_delta?, scope))
+        .filter_map(move |point| root_span_point(point, is_delta?, scope))
 }
 
 /// Reads a point if it counts root spans. Without a parent origin, a point counts all spans.
-fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<RootSpanPoint> {
+fn root_span_point(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<RootSpanPoint> {
     if text(&point.attributes, "otel.span.parent.origin")? != "none" {
         return None;
     }

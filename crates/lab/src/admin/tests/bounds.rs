@@ -1,4 +1,4 @@
-//! Bounds of requests and responses.
+//! Bounds on requests and responses.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn faults_of_a_service_are_bounded() {
 }
 
 #[tokio::test]
-async fn policies_are_bounded_in_bytes() {
+async fn total_size_of_policies_is_bounded() {
     let api = Api::start(&[]);
     let operations: Vec<String> = (0..60).map(|n| format!("{n:0>230}")).collect();
     let target = |number| json!({"service": format!("s{number}"), "operations": operations});
@@ -41,7 +41,7 @@ async fn policies_are_bounded_in_bytes() {
         });
         format!("---\n{policy}\n")
     };
-    // Three, since each may have a megabyte.
+    // Three, since each may be at most a megabyte.
     let documents = [0..14, 14..28, 28..40].map(|numbers| {
         let text: String = numbers.map(policy).collect();
         json!({"source": "policies", "text": text})
@@ -79,7 +79,7 @@ async fn operations_of_a_service_are_bounded() {
     let heads = policies(json!({"head": {"probability": "1%"}}));
     let refused = api.post("/v1/policies", "application/yaml", heads).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let limit = "4160 operations of service-b with a head in total, more than the limit of 4096";
+    let limit = "with a head apply to 4160 operations of service-b, more than the limit of 4096";
     assert!(refused.body.contains(limit), "{}", refused.body);
     // Tail rules are not part of a service's plan.
     let tails = policies(json!({"tail": {"otherwise": "1%"}}));
@@ -223,6 +223,6 @@ async fn long_settings_are_shortened_in_differences() {
     };
     assert_eq!(diff("gold").await, 64);
     assert_eq!(diff("gold").await, 0);
-    // A change beyond the part that is shown is a difference nevertheless.
+    // A change beyond the part that is shown still counts as a difference.
     assert_eq!(diff("silver").await, 64);
 }

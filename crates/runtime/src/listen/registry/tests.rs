@@ -30,7 +30,7 @@ fn connection_without_a_response_is_closed_first() {
     let (registry, activities) = registry_of(2);
     let _registrations = add_all(&registry, &activities);
     drop(activities[0].begin());
-    registry.evict(|_, _| true);
+    evict(&registry.open.lock(), |_, _| true);
     assert_eq!(closing(&activities), [1]);
 }
 
@@ -67,7 +67,7 @@ fn busy_connection_is_not_closed() {
     let (registry, activities) = registry_of(1);
     let _registration = registry.add(1, Arc::clone(&activities[0]));
     let _request = activities[0].begin();
-    assert_eq!(registry.evict(|_, _| true), 0);
+    assert_eq!(evict(&registry.open.lock(), |_, _| true), 0);
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Connected {
     pub async fn hello(&mut self) -> Hello {
         match self.receive().await {
             FromClient::Hello(hello) => hello,
-            other => panic!("hello, not {other:?}"),
+            other => panic!("expected a hello, not {other:?}"),
         }
     }
 
@@ -186,7 +186,7 @@ impl Client {
             spans: Arc::new(SpanCounts::default()),
             intervals: Intervals {
                 report: Duration::from_millis(20),
-                alive: Duration::from_millis(200),
+                heartbeat: Duration::from_millis(200),
                 ..Intervals::default()
             },
         };

@@ -14,7 +14,7 @@ use tonic::Code;
 use tower::ServiceExt;
 
 use super::{
-    MAX_CONCURRENT_BUILDS, MAX_CONCURRENT_SEARCHES, MAX_CONCURRENT_STREAMED,
+    MAX_CONCURRENT_BUILDS, MAX_CONCURRENT_SEARCHES, MAX_CONCURRENT_STREAMED_TRACES,
     MAX_CONCURRENT_STREAMS, MAX_UNSENT_BYTES, Queries, Reader, TraceQueryError,
 };
 use crate::{TraceId, TraceStore, page, query, store::Limit};
@@ -26,23 +26,23 @@ fn queries() -> Queries {
 #[tokio::test(flavor = "multi_thread")]
 async fn disconnect_cancels_the_work() {
     let (started, mut has_started) = tokio::sync::mpsc::channel(1);
-    let (left, has_left) = mpsc::channel();
+    let (ended, has_ended) = mpsc::channel();
     let queries = queries();
     let work = queries.run(move |reader| {
         started.blocking_send(()).unwrap();
         while !reader.cancelled.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        left.send(()).unwrap();
+        ended.send(()).unwrap();
     });
     tokio::select! {
         _ = work => panic!("the work ended without a cancellation"),
         _ = has_started.recv() => {}
     }
     // `select!` has dropped the future by now.
-    let has_left =
-        tokio::task::spawn_blocking(move || has_left.recv_timeout(Duration::from_secs(30)));
-    assert_eq!(has_left.await.unwrap(), Ok(()));
+    let has_ended =
+        tokio::task::spawn_blocking(move || has_ended.recv_timeout(Duration::from_secs(30)));
+    assert_eq!(has_ended.await.unwrap(), Ok(()));
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn streams_leave_turns_for_others() {
     let queries = queries();
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut turns = Vec::new();
-    for _ in 0..MAX_CONCURRENT_STREAMED {
+    for _ in 0..MAX_CONCURRENT_STREAMED_TRACES {
         turns.push(queries.streamed.next(deadline).await.unwrap());
     }
     let streamed = queries.streamed();
@@ -84,7 +84,7 @@ async fn streams_leave_turns_for_others() {
 }
 
 #[tokio::test]
-async fn stream_waits_for_a_place() {
+async fn stream_waits_for_a_slot() {
     let queries = queries();
     let mut open = Vec::new();
     for _ in 0..MAX_CONCURRENT_STREAMS {
@@ -113,7 +113,7 @@ async fn cancelled_listing_stops() {
     assert_eq!(reader.names(list), Err(TraceQueryError::TooSlow));
 }
 
-/// Queries whose time is over when they begin.
+/// Queries whose read time is over when they begin.
 fn out_of_time() -> Queries {
     Queries {
         max_read_time: Duration::ZERO,
@@ -193,7 +193,7 @@ async fn get(queries: Queries, path: &str) -> StatusCode {
 }
 
 #[tokio::test]
-async fn dependencies_leave_turns_to_searches() {
+async fn dependencies_leave_turns_for_searches() {
     const DEPENDENCIES: [&str; 2] = [
         "/api/dependencies",
         "/api/v3/dependencies?startTime=2023-11-14T22:13:20Z&endTime=2023-11-14T23:13:20Z",

@@ -205,7 +205,7 @@ pub fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
         StatusCode::Error => {
             all.extend(text("otel.status_code", "ERROR"));
             all.push(Tag {
-                // The tag by which Jaeger's page marks a span as failed.
+                // The tag by which the Jaeger UI marks a span as failed.
                 key: "error".to_owned(),
                 kind: "bool",
                 value: true.into(),

@@ -30,7 +30,7 @@ const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * DAY.as_secs());
 pub fn parse(parameters: &Parameters, now: u64) -> Result<(Vec<TraceId>, Search, bool), String> {
     let start = parameters.time("start", MICROSECOND)?;
     let end = parameters.time("end", MICROSECOND)?.unwrap_or(now);
-    // Jaeger's page sends `lookback` together with `start`; scripts send only `lookback`.
+    // The Jaeger UI sends `lookback` together with `start`; scripts send only `lookback`.
     let start = match start {
         Some(start) => start,
         None => end.saturating_sub(lookback(parameters)?),
@@ -38,7 +38,7 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<(Vec<TraceId>, Search,
     let limit = parameters.parsed("limit", parameters::limit)?;
     let duration_min = parameters.duration("minDuration")?;
     let duration_max = parameters.duration("maxDuration")?;
-    let service = parameters.get("service").map(service::stored);
+    let service = parameters.get("service").map(service::stored_name);
     let search = Search {
         service: service.map(str::to_owned),
         operation: parameters.text("operation"),
@@ -81,7 +81,7 @@ fn lookback(parameters: &Parameters) -> Result<u64, String> {
     let Some(text) = given else {
         return Ok(parameters::nanos(DEFAULT_LOOKBACK));
     };
-    // Jaeger's page also counts in days, which Go's durations do not.
+    // The Jaeger UI also sends days, which Go's durations do not have.
     let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
     if let Some(days) = days {
         return Ok(parameters::nanos(DAY).saturating_mul(days));

@@ -84,7 +84,7 @@ impl Serialize for Object<'_> {
         let mut written = 0_u32;
         while let Some(key) = reader.key().map_err(S::Error::custom)? {
             let Some(field) = self.message.field_by_number(key >> 3) else {
-                reader.unknown(key, 0).map_err(S::Error::custom)?;
+                reader.skip_unknown(key, 0).map_err(S::Error::custom)?;
                 continue;
             };
             written |= 1 << field.number;
@@ -157,7 +157,7 @@ fn value<'a>(
         reader: *reader,
     };
     loop {
-        reader.unknown(key, 0)?;
+        reader.skip_unknown(key, 0)?;
         let mut next = *reader;
         if next.key()? != Some(key) {
             return Ok(Value::List(elements));

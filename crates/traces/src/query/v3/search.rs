@@ -62,7 +62,7 @@ pub fn parse(parameters: &Parameters) -> Result<(Search, bool), String> {
     let duration_max = read(parameters, DURATION_MAX, go::duration)?;
     let raw = read(parameters, RAW, go::boolean)?.unwrap_or(false);
     let search = Search {
-        service: text(SERVICE).map(|name| service::stored(&name).to_owned()),
+        service: text(SERVICE).map(|name| service::stored_name(&name).to_owned()),
         operation: text(OPERATION),
         tags: read(parameters, ATTRIBUTES, attributes)?.unwrap_or_default(),
         start_min: Some(start_min),

@@ -13,7 +13,7 @@ pub(crate) struct Ignored {
     /// Set if scopes had the name that OTLP used until 0.15.
     has_old_scopes: bool,
     has_unknown: bool,
-    /// Set by any known field, of which the first in a body is `resourceSpans`.
+    /// Set by any known field. Only `resourceSpans` can be the first one in a body.
     pub(super) has_known: bool,
 }
 

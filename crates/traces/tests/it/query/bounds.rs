@@ -94,7 +94,7 @@ async fn repeated_ids_are_returned_once() {
 #[case::v1("/api/dependencies?endTs=1700000001000&lookback=3600000")]
 #[case::v3("/api/v3/dependencies?startTime=2023-11-14T22:13:20Z&endTime=2023-11-14T23:13:20Z")]
 #[tokio::test]
-async fn long_dependencies_are_refused(#[case] path: &str) {
+async fn long_lists_of_dependencies_are_refused(#[case] path: &str) {
     let server = Server::start(&many_pairs()).await;
     let (status, response) = server.query(path, &[]).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{response}");
@@ -315,7 +315,8 @@ async fn search_names_traces_that_are_too_large() {
 
 #[tokio::test]
 async fn unread_grpc_streams_make_room() {
-    // Longer than the flow-control window of a stream and the messages that wait for it.
+    // Each response is longer than a stream's flow-control window and its waiting messages
+    // together.
     let mut client = client(&shared_resource(100)).await;
     let mut open = Vec::new();
     while open.len() < 17 {
@@ -377,7 +378,7 @@ async fn unread_traces_over_grpc_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_long_run_of_spans_fits_into_messages() {
+async fn large_batch_is_split_into_messages() {
     let store = TraceStore::new(64 << 20);
     let spans = (1..=6).map(|id| {
         let mut one = span(1, id, 0, "big", START, START + 1);

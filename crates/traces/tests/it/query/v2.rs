@@ -62,14 +62,14 @@ async fn spans_are_in_jaegers_model() {
     assert_eq!(tag("http.response.status_code").v_int64, 500);
     assert_eq!(tag("error").v_type(), ValueType::Bool);
     assert_eq!(tag("span.kind").v_str, "server");
-    let works = spans
+    let calculation = spans
         .iter()
         .find(|span| span.operation_name == "heavy_calc");
-    let works = works.unwrap();
-    let tag = |key: &str| works.tags.iter().find(|tag| tag.key == key).unwrap();
+    let calculation = calculation.unwrap();
+    let tag = |key: &str| calculation.tags.iter().find(|tag| tag.key == key).unwrap();
     assert_eq!(tag("calc.rounds").v_int64, 9_007_199_254_740_993);
-    assert_eq!(works.logs[0].fields[0].v_str, "exception");
-    assert_eq!(works.references[0].ref_type(), SpanRefType::ChildOf);
+    assert_eq!(calculation.logs[0].fields[0].v_str, "exception");
+    assert_eq!(calculation.references[0].ref_type(), SpanRefType::ChildOf);
 }
 
 #[tokio::test]

@@ -36,9 +36,9 @@ async fn refuses_bodies_that_are_too_large() {
     receiver.post_ok(request(a_to_b(1, 1, 1, false))).await;
 }
 
-/// JSON takes its size again while it is read, for any number of spans.
+/// While JSON is read, it takes as many bytes again, for any number of spans.
 #[tokio::test]
-async fn refuses_json_beyond_the_memory() {
+async fn refuses_json_that_exceeds_the_memory() {
     let receiver = Receiver::start(receiving(ReceiveSettings {
         max_receiving_bytes: 5 << 20,
         ..ReceiveSettings::default()
@@ -199,7 +199,7 @@ async fn grpc_counts_decompressed_bytes() {
     assert_eq!(grpc(&receiver, frame(&[])).await.get("grpc-status"), None);
 }
 
-/// A late span would be shown as a complete trace.
+/// If it were stored, a late span would be shown as a complete trace.
 #[tokio::test]
 async fn late_spans_of_evicted_traces_are_counted() {
     let receiver = Receiver::start(PipelineSettings {

@@ -32,8 +32,22 @@ async fn accepts_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8
     assert_eq!(sent.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
 }
 
+/// An encoder that is configured for this window uses it for a body of any length.
 #[tokio::test]
-async fn lists_the_compressions_it_accepts() {
+async fn accepts_a_small_body_with_a_window_of_16_mib() {
+    let receiver = Receiver::start(PipelineSettings::default()).await;
+    let content = request(a_to_b(1, 1_000, 300, true));
+    // The last block of the frame, without compression.
+    let header = u32::try_from(content.len() << 3 | 1).unwrap().to_le_bytes();
+    let start = [0x28, 0xb5, 0x2f, 0xfd, 0, (24 - 10) << 3];
+    let body = [&start, &header[..3], &content].concat();
+    let sent = receiver.post(body).header("content-encoding", "zstd");
+    assert_eq!(sent.send().await.unwrap().status(), StatusCode::OK);
+    assert!(receiver.pipeline.store().trace(id(1)).is_some());
+}
+
+#[tokio::test]
+async fn refusal_lists_the_accepted_encodings() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let sent = receiver.post(vec![7]).header("content-encoding", "snappy");
     let response = sent.send().await.unwrap();

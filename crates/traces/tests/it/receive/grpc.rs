@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn accepts_grpc() {
+async fn stores_spans_sent_over_grpc() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let channel = format!("http://{}", receiver.grpc);
     let mut client = TraceServiceClient::connect(channel).await.unwrap();
@@ -39,7 +39,7 @@ async fn accepts_grpc() {
 }
 
 #[tokio::test]
-async fn refuses_over_grpc() {
+async fn invalid_grpc_requests_are_refused() {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     assert_eq!(
         grpc(&receiver, frame(b"\x0a\x7f\x0a")).await["grpc-status"],

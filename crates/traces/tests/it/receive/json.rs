@@ -65,7 +65,7 @@ async fn accepts_large_json_in_all_forms() {
 #[case::snake_case(json!({"resource_spans": [{"scope_spans": []}]}), "resourceSpans")]
 #[case::old_scopes(json!({"resourceSpans": [{"instrumentationLibrarySpans": [{}]}]}), "scopeSpans")]
 #[tokio::test]
-async fn warns_of_ignored_names(#[case] body: Value, #[case] expected: &str) {
+async fn warns_about_ignored_names(#[case] body: Value, #[case] expected: &str) {
     let receiver = Receiver::start(PipelineSettings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
     let response = Client::new().post(url).json(&body).send().await.unwrap();

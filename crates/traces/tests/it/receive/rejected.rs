@@ -120,7 +120,7 @@ async fn invalid_ids_are_rejected(
     }
 }
 
-/// The lengths of what the spans of a batch share.
+/// The lengths of the fields that the spans of a batch share.
 #[derive(Clone, Copy)]
 struct Lengths {
     resource: usize,

@@ -1,4 +1,4 @@
-//! Traces over time: late spans, changes of rules, and the moment of the decision.
+//! Traces over time: late spans, changes to the rules, and the time of the decision.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

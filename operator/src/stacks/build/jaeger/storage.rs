@@ -157,7 +157,7 @@ impl StorageParts {
             self.mount_secret("certificate", secret, CERTIFICATE_PATH, &keys);
             fields["cert_file"] = json!(format!("{CERTIFICATE_PATH}/tls.crt"));
             fields["key_file"] = json!(format!("{CERTIFICATE_PATH}/tls.key"));
-            // Certificates are renewed in place, and Jaeger should not need a restart for it.
+            // Certificates are renewed in place, and Jaeger should not need a restart for that.
             fields["reload_interval"] = json!("1m");
         }
         if let Some(server) = &tls.server_name {

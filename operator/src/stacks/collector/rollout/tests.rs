@@ -88,13 +88,13 @@ impl World {
                 None => *tier = Some(FakeTier::new(desired, now, seconds_to_end)),
                 Some(tier) => tier.applied = desired.clone(),
             };
-        let held = self.decide.as_ref().is_some_and(|decide| {
+        let is_premature = self.decide.as_ref().is_some_and(|decide| {
             plan.can_change_decide
                 && spec_hash(&decide.applied) != spec_hash(&desired.decide.workload)
                 && pipeline_hash(&decide.applied) == pipeline_hash(&desired.decide.workload)
                 && self.exporter == ExporterHealth::Failing
         });
-        prop_assert!(!held, "rules are changed while the exporter fails");
+        prop_assert!(!is_premature, "rules are changed while the exporter fails");
         if plan.can_change_gather {
             apply(&mut self.gather, &desired.gather.workload, self.now, 38);
         }
@@ -127,7 +127,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn tiers_never_change_at_once_and_converge(actions in proptest::collection::vec(action(), 0..12)) {
+    fn tiers_never_change_together_and_converge(actions in proptest::collection::vec(action(), 0..12)) {
         let mut world = World {
             now: 0,
             spec: (0, 0, 1),
@@ -264,7 +264,7 @@ fn new_rules_wait_for_gathering_pods_to_settle() {
 }
 
 #[test]
-fn failed_deciding_pod_is_followed_at_once() {
+fn failed_deciding_pod_is_replaced_at_once() {
     let old = objects(1, 0, 1);
     let mut decide = settled(&old.decide);
     decide.applied = objects(2, 0, 1).decide.workload;

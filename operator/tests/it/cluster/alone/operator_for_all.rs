@@ -19,7 +19,7 @@ use crate::apiserver::eventually;
 const RENEWED_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operator_for_all_is_refused_by_name() {
+async fn operator_for_all_is_refused_and_named() {
     let Some(lab) = Lab::installed_alone("two operators").await else {
         return;
     };
@@ -79,7 +79,7 @@ async fn event(lab: &Lab, reason: &str) -> String {
     .await
 }
 
-/// The time at which the second operator was refused last.
+/// The time at which the second operator was last refused.
 async fn refused_at(lab: &Lab) -> String {
     let leases: Api<Lease> = Api::namespaced(lab.client.clone(), lab.namespace);
     let lease = leases.get("spoor-operator").await.unwrap();
@@ -89,8 +89,8 @@ async fn refused_at(lab: &Lab) -> String {
         .unwrap_or_default()
 }
 
-/// The first operator's objects, with what changes at every write. The status of
-/// Deployments is Kubernetes' own.
+/// The first operator's objects, each with a version that the operator's writes change. For
+/// Deployments that is the generation, since Kubernetes writes their status.
 async fn written(lab: &Lab) -> BTreeMap<String, String> {
     let ours = format!("app.kubernetes.io/instance={STACK}");
     let version = async |kinds: &str, field: &str| {

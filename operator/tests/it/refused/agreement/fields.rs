@@ -1,4 +1,4 @@
-//! The fields that hold texts, and the mappings with keys of any text.
+//! The fields that hold texts, and the mappings whose keys are texts.
 
 /// A resource's `spec`, the path of a field in it, and the pattern of texts that it may accept.
 pub struct Field {

@@ -9,7 +9,7 @@ use proptest::{
 const TEXTS_PER_FIELD: usize = 40;
 
 /// The texts for every field.
-pub fn everywhere() -> Vec<String> {
+pub fn common_texts() -> Vec<String> {
     let mut texts: Vec<String> = [
         "",
         " ",

@@ -21,7 +21,7 @@ struct Tables {
     tasks: HashMap<Uuid, Task>,
     /// Open tasks in the order of their rank.
     open: BTreeSet<(i64, Uuid)>,
-    /// Completed tasks, the oldest first.
+    /// Completed tasks, oldest first.
     completed: BTreeSet<(Moment, Uuid)>,
 }
 

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_text() {
+    fn names_are_escaped() {
         let svg = svg(&mesh("<script>", "\" onload=\"x")).into_string();
         assert!(
             !svg.contains("<script>") && !svg.contains("\" onload"),

@@ -31,8 +31,8 @@ enum Node<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
     column: u32,
-    /// The distance from the top in half rows, since columns are centred and may have an odd number of
-    /// rows more than others.
+    /// The distance from the top in half rows, since columns are centred and one may have an odd number
+    /// of rows more than another.
     half_row: u32,
 }
 
@@ -175,18 +175,18 @@ fn edges<'a>(mesh: &'a Mesh, columns: &BTreeMap<&str, u32>) -> Edges<'a> {
 /// Assigns columns: each service is to the right of all that call it, except within cycles.
 fn columns(mesh: &Mesh) -> BTreeMap<&str, u32> {
     let mut columns: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut left: BTreeSet<&str> = mesh.services.keys().map(String::as_str).collect();
-    while let Some(first) = left.first().copied() {
-        // From callee to caller, as many steps as there are services left: this ends at a service
+    let mut remaining: BTreeSet<&str> = mesh.services.keys().map(String::as_str).collect();
+    while let Some(first) = remaining.first().copied() {
+        // From callee to caller, as many steps as there are remaining services: this ends at a service
         // whose callers all have columns, or within a cycle, which has no such service.
-        let next = left.iter().fold(first, |name, _| {
+        let next = remaining.iter().fold(first, |name, _| {
             callers(mesh, name)
-                .find(|it| left.contains(it))
+                .find(|it| remaining.contains(it))
                 .unwrap_or(name)
         });
         let rightmost = callers(mesh, next).filter_map(|it| columns.get(it)).max();
         columns.insert(next, rightmost.map_or(0, |column| column + 1));
-        left.remove(next);
+        remaining.remove(next);
     }
     columns
 }
@@ -251,7 +251,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn boxes_are_inside_and_apart(calls in prop::collection::vec(("[a-h]", "[a-h]"), 0..60)) {
+        fn boxes_are_inside_and_do_not_overlap(calls in prop::collection::vec(("[a-h]", "[a-h]"), 0..60)) {
             let calls = calls.into_iter().map(|(from, to)| (from, to, 1));
             let mesh = Mesh::new(["z".to_owned()], calls);
             let layout = Layout::of(&mesh);

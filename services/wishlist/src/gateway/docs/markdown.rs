@@ -10,7 +10,7 @@ pub(super) fn html(markdown: &str, resolve: fn(&str) -> Option<String>) -> Marku
     PreEscaped(rendered)
 }
 
-/// The parser's events with everything replaced that could add HTML of the document's own.
+/// The parser's events, after replacing those that could add HTML from the document.
 fn events(markdown: &str, resolve: fn(&str) -> Option<String>) -> impl Iterator<Item = Event<'_>> {
     // Links do not nest, so one flag is enough for the next end tag.
     let mut is_in_link = false;

@@ -84,7 +84,8 @@ impl MeshReader {
         // next diagram.
         let context = untraced_context(&Context::current());
         let redraw = self.clone().redraw(last).with_context(context);
-        // In a task of its own: a client that leaves would otherwise end the read that others wait for.
+        // In a task of its own: a client that disconnects would otherwise end the read that others wait
+        // for.
         let drawing = tokio::spawn(redraw.in_current_span()).await;
         drawing.unwrap_or_else(|error| Arc::new(view::mesh(&Err(error.into()))))
     }
@@ -145,8 +146,8 @@ impl MeshReader {
             utf8_percent_encode(r#"{"error":"true"}"#, NON_ALPHANUMERIC)
         );
         match self.query(&path).await {
-            // Jaeger responds with 404 to a search that finds nothing. Without traces that are too large,
-            // the mesh is still worth showing.
+            // Jaeger responds with 404 to a search that finds nothing. If the traces found are too large,
+            // the mesh is still worth showing without them.
             Err(ReadMeshError::Status(StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE)) => {
                 Ok(Traces::default())
             }

@@ -17,7 +17,7 @@ pub(crate) const MAX_OFFERS: u16 = 2000;
 /// The number of rounds that link to the request which added a wish.
 pub(super) const LINKED_ROUNDS: u32 = 3;
 
-/// A wish to search offers for.
+/// A wish for which offers are searched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::offers) struct Wish {
     pub(in crate::offers) id: Uuid,
@@ -113,7 +113,7 @@ impl Wishes {
     /// the request and are not in it.
     pub(in crate::offers) fn finish_sync(&mut self, before: &[Uuid], wishes: &[Wish]) {
         let removed = std::mem::take(&mut self.removed);
-        // A wish that was added during the request may be missing in the response, and stays.
+        // A wish that was added during the request may be missing from the response, and stays.
         for id in before {
             if !wishes.iter().any(|wish| wish.id == *id) {
                 self.remove_entry(*id);
@@ -126,7 +126,7 @@ impl Wishes {
         }
     }
 
-    /// The wishes whose last search is the longest ago, up to a number, which are marked as searched.
+    /// Returns up to `max` wishes, those searched least recently, and marks them as searched.
     pub(in crate::offers) fn next_round(&mut self, max: usize) -> Round {
         // `None` compares less than any time, so that wishes without a search come first.
         let mut by_age: Vec<_> = self.entries.iter_mut().collect();
@@ -163,7 +163,7 @@ impl Wishes {
         for offer in offers {
             let known = before.iter().position(|found| has_id(found, &offer.id));
             let found = match known {
-                // An offer that was found before keeps the time at which it was found first.
+                // An offer that was found before keeps the time at which it was first found.
                 Some(index) => Found {
                     offer: Some(offer),
                     ..before.swap_remove(index)

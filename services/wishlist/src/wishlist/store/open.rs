@@ -1,4 +1,4 @@
-//! Opening of a database, with its migrations.
+//! Opens a database and runs its migrations.
 
 use std::time::Duration;
 

@@ -19,8 +19,8 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::peer::{Gateway, peer};
 use crate::spans::CAPTURED;
 
-/// Jaeger's query API with these services and calls. Those of gateway to wishlist and of bands to
-/// reviews have failed.
+/// Jaeger's query API with these services and calls. The calls from gateway to wishlist and from bands
+/// to reviews have failed.
 fn api(services: &Value, calls: &Value) -> Router {
     let (services, calls) = (services.clone(), calls.clone());
     let failed = async |Query(query): Query<Vec<(String, String)>>| {
@@ -60,7 +60,7 @@ fn api(services: &Value, calls: &Value) -> Router {
     };
     let services = Json(value!({"services": services}));
     let calls = Json(value!({"data": calls}));
-    // Without the first version's search, which newer Jaegers do not have.
+    // Without the search of API v1, which newer versions of Jaeger do not have.
     Router::new()
         .route("/api/v3/services", get(async move || services))
         .route("/api/dependencies", get(async move || calls))
@@ -100,9 +100,9 @@ async fn the_mesh_is_drawn_with_failures_in_red() {
     assert!(page.contains("<h1>Architecture</h1>"), "{page}");
 }
 
-/// Each empty search is a 404, which would be an error of a client's span.
+/// Each empty search is a 404, which would be an error on a client span.
 #[tokio::test(flavor = "multi_thread")]
-async fn drawing_the_mesh_makes_no_client_spans() {
+async fn drawing_the_mesh_creates_no_client_spans() {
     let flags = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&flags);
     let note = middleware::map_request(move |request: Request| {
@@ -133,7 +133,7 @@ async fn drawing_the_mesh_makes_no_client_spans() {
     // For the first view: the services, the dependencies and a search for each service.
     let flags = flags.lock().unwrap();
     assert!(flags.len() >= 4, "{flags:?}");
-    // The lowest bit is that of a sampled trace.
+    // The lowest bit is the sampled flag.
     assert!(flags.iter().all(|flags| flags & 1 == 0), "{flags:?}");
 }
 
@@ -188,7 +188,7 @@ async fn names_from_traces_are_only_text() {
 
 #[rstest::rstest]
 #[case::broken(get(async || StatusCode::BAD_GATEWAY.into_response()), "HTTP status 502")]
-#[case::no_json(get(async || "<html>".into_response()), "invalid response")]
+#[case::not_json(get(async || "<html>".into_response()), "invalid response")]
 #[case::endless(get(async || " ".repeat(9 << 20).into_response()), "longer than 8388608 bytes")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_jaeger_is_explained(

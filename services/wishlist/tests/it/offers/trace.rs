@@ -130,7 +130,7 @@ async fn an_open_breaker_is_visible_in_the_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_limit_is_waited_for_as_requested() {
+async fn rate_limited_search_waits_as_requested() {
     let mesh = Mesh::of(&[("corner", &["--rate-limit=1"])], "1d").await;
     let ((_, stamp), (_, coin)) = tokio::join!(mesh.wish("a stamp"), mesh.wish("a coin"));
     // One of them is first and does not wait.

@@ -49,7 +49,7 @@ impl RedisCommand {
     }
 }
 
-/// The spans and durations of the commands to one Redis, except those that count tasks.
+/// The spans and durations of the commands to one Redis server, except those that count tasks.
 pub(super) struct CommandTelemetry {
     host: String,
     port: Option<u16>,
@@ -110,7 +110,7 @@ impl CommandTelemetry {
     }
 }
 
-/// The `error.type`, of which there are few, so that metrics can have it too.
+/// The `error.type`. It has few values, so that metrics can have it as a label.
 fn error_type(error: &StoreError) -> &'static str {
     match error {
         StoreError::Full | StoreError::InvalidTask { .. } => "_OTHER",
@@ -121,7 +121,7 @@ fn error_type(error: &StoreError) -> &'static str {
     }
 }
 
-/// The error code of Redis, if it is a well-known one.
+/// The error code that Redis sent, if it is a well-known one.
 fn code(error: &RedisError) -> &'static str {
     const CODES: [&str; 12] = [
         "ERR",
@@ -138,7 +138,7 @@ fn code(error: &RedisError) -> &'static str {
         "NOREPLICAS",
     ];
     let code = error.code().unwrap_or_default();
-    // The client reports a failed login as a kind of its own, without the code of Redis.
+    // The client reports a failed login as an error kind of its own, without the code that Redis sent.
     let is_auth_error = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
     let unknown = if is_auth_error { "WRONGPASS" } else { "_OTHER" };
     let known = CODES.into_iter().find(|known| *known == code);

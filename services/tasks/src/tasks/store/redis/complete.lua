@@ -1,6 +1,6 @@
 -- Completes a task, unless it is completed already, and evicts the oldest completed ones.
 -- KEYS: task:ID tasks:open tasks:due tasks:completed
--- ARGV: ID, now as text, now in Unix ms, maximum of completed tasks
+-- ARGV: ID, now as text, now in Unix ms, maximum number of completed tasks
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return false
 end

@@ -12,7 +12,7 @@ use super::{RedisUrl, StoreError};
 
 /// The minimum delay between an attempt to connect and a second one; the client adds up to as much at
 /// random. While Redis is unavailable, requests wait for the same two attempts, fail with them, and
-/// start the next two. If none waited, the next request fails immediately and starts them.
+/// start the next two. If no request was waiting, the next one fails immediately and starts two.
 const RECONNECT_DELAY: Duration = Duration::from_millis(50);
 /// The most commands queued to be written. Further requests wait.
 const MAX_QUEUED_COMMANDS: usize = 256;

@@ -1,4 +1,4 @@
--- Adds an open task, unless there are as many as allowed.
+-- Adds an open task, unless the maximum number of open tasks is reached.
 -- KEYS: task:ID tasks:open tasks:due   ARGV: ID, rank, due in Unix ms or '', maximum, fields…
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then
   return 0

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn written_tasks_are_read_again() {
+    fn task_fields_round_trip() {
         let task = Task {
             id: Uuid::new_v4(),
             title: Title::new("wash up").unwrap(),
@@ -80,7 +80,7 @@ mod tests {
     #[case(&[], "title is missing")]
     #[case(&[("title", "x"), ("priority", "so so")], "priority must be \"low\"")]
     #[case(&[("title", "x"), ("priority", "low"), ("created", "then")], "created must be a time")]
-    fn fields_of_other_programs_are_checked(#[case] pairs: &[(&str, &str)], #[case] reason: &str) {
+    fn invalid_fields_are_refused(#[case] pairs: &[(&str, &str)], #[case] reason: &str) {
         let error = read(Uuid::nil(), &fields(pairs)).unwrap_err().to_string();
         assert!(
             error.contains("task:00000000") && error.contains(reason),

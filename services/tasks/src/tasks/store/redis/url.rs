@@ -1,4 +1,4 @@
-//! The address of a Redis.
+//! The address of a Redis server.
 
 use std::{ffi::OsStr, str::FromStr};
 

@@ -1,7 +1,7 @@
 //! The decoded size of a trace, computed before it is decoded.
 //!
 //! A field of two bytes, such as an empty link, becomes a struct of a hundred bytes: the encoded
-//! length is no bound on the decoded size.
+//! length does not bound the decoded size.
 
 use super::wire::{BYTES, Reader, WireError};
 use crate::otlp_json::{Kind, Message, RESOURCE_SPANS};
@@ -40,7 +40,7 @@ fn add(
                 let escapes = controls * (ESCAPED_BYTES - 1);
                 *total = total.saturating_add(bytes.len() + escapes + ALLOCATION_BYTES);
             }
-            (false, _) => reader.unknown(key, 0)?,
+            (false, _) => reader.skip_unknown(key, 0)?,
         }
     }
     Ok(())
@@ -55,7 +55,7 @@ mod tests {
 
     use super::decoded_bytes;
 
-    fn weight(span: Span) -> usize {
+    fn decoded_size(span: Span) -> usize {
         let batch = ResourceSpans {
             scope_spans: vec![ScopeSpans {
                 spans: vec![span],
@@ -67,23 +67,23 @@ mod tests {
     }
 
     #[test]
-    fn empty_events_count_their_decoded_size() {
+    fn empty_events_count_by_decoded_size() {
         let events = 10_000;
         let span = Span {
             events: vec![Event::default(); events],
             ..Span::default()
         };
-        assert!(weight(span) >= events * size_of::<Event>());
+        assert!(decoded_size(span) >= events * size_of::<Event>());
     }
 
     #[test]
-    fn long_texts_count_their_length() {
+    fn long_texts_count_by_length() {
         let span = Span {
             name: "x".repeat(1 << 20),
             ..Span::default()
         };
-        let weight = weight(span);
-        assert!(((1 << 20)..(1 << 20) + 4096).contains(&weight), "{weight}");
+        let size = decoded_size(span);
+        assert!(((1 << 20)..(1 << 20) + 4096).contains(&size), "{size}");
     }
 
     #[test]
@@ -92,6 +92,6 @@ mod tests {
             name: "\0".repeat(1 << 20),
             ..Span::default()
         };
-        assert!(weight(span) >= 6 << 20);
+        assert!(decoded_size(span) >= 6 << 20);
     }
 }

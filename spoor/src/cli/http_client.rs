@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
-/// The size at which the reading of a response stops: twice the longest that a lab sends.
+/// The size at which reading a response stops: twice the longest that a lab sends.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
 /// A client for a base URL. A proxy set in the environment does not apply to this machine's own
