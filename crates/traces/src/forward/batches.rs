@@ -73,6 +73,10 @@ impl Batches {
         as_kept: &Annotation,
         at: Position,
     ) {
+        if span.body.len() >= MAX_BATCH_BYTES {
+            // In a batch of its own: a receiver that refuses it for its size refuses no others.
+            self.complete();
+        }
         if self.spans == 0 {
             self.first_span = at;
         }
@@ -157,5 +161,25 @@ impl Batches {
         self.resource.clear();
         self.scope.clear();
         self.fields.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::MAX_BATCH_BYTES;
+    use crate::forward::tests::process::{Process, ROOT, request, spans_of};
+
+    #[test]
+    fn large_span_has_a_batch_of_its_own() {
+        let mut process = Process::start(64 << 20);
+        for (trace, padding) in [(1, 0), (2, MAX_BATCH_BYTES), (3, 0)] {
+            process.accept(&request(&[(trace, ROOT)], padding)).unwrap();
+        }
+        process.flush();
+        let batches = std::iter::from_fn(|| process.state.next_batch());
+        let batches: Vec<_> = batches.map(|batch| spans_of(&batch)).collect();
+        assert_eq!(batches, [[(1, ROOT)], [(2, ROOT)], [(3, ROOT)]]);
     }
 }
