@@ -13,6 +13,7 @@ use spoor_runtime::{Backoff, LogLimit};
 use spoor_telemetry::export::{Export, ExportResponse, Failure};
 use spoor_traces::{Batch, Forwarder};
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -51,6 +52,10 @@ pub(crate) struct Sender {
     counts: SendCounts,
     /// True while attempts fail. Only changes are logged.
     is_failing: Arc<AtomicBool>,
+    /// Held for an attempt and the delay after it while attempts fail, so that one batch at a time
+    /// is repeated. The receiver may pass spans on before it fails: a Collector that cannot send to
+    /// Jaeger exports them to its additional exporters again with each attempt.
+    turn: Arc<Mutex<()>>,
     refusals: Arc<LogLimit>,
 }
 
@@ -61,6 +66,7 @@ impl Sender {
             exporter,
             counts,
             is_failing: Arc::default(),
+            turn: Arc::default(),
             refusals: Arc::default(),
         }
     }
@@ -100,6 +106,10 @@ impl Sender {
         let request = self.exporter.prepare(batch.request.clone());
         let mut backoff = Backoff::new(MIN_RETRY_DELAY);
         loop {
+            let _turn = match self.is_failing.load(Relaxed) {
+                true => Some(self.turn.lock().await),
+                false => None,
+            };
             let sending = self.exporter.send(request.clone());
             let (after, reason) = match timeout(ATTEMPT_DEADLINE, sending).await {
                 Ok(Ok(accepted)) => {

@@ -40,6 +40,24 @@ async fn nothing_is_lost_while_the_receiver_is_unavailable() {
 }
 
 #[tokio::test]
+async fn failing_receiver_gets_a_batch_at_a_time() {
+    let (receiver, output) = Receiver::start().await;
+    let sampler = Running::start(args(), output, None).await;
+    receiver.fail(6);
+    for number in 1..=3 {
+        sampler.send(&trace(number, false)).await;
+        let failures = "spoor_sampler_send_failures_total";
+        until("a failure", async || {
+            sampler.metric(failures).await > Some(0.0)
+        })
+        .await;
+    }
+    until("all spans", async || receiver.spans().len() == 6).await;
+    assert_eq!(receiver.most_failing(), 1);
+    sampler.stop().await;
+}
+
+#[tokio::test]
 async fn refused_batch_is_counted() {
     let (receiver, output) = Receiver::start().await;
     let sampler = Running::start(args(), output, None).await;

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use opentelemetry_proto::tonic::{
@@ -12,7 +13,7 @@ use opentelemetry_proto::tonic::{
     },
     trace::v1::Span,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
@@ -23,6 +24,29 @@ pub struct Receiver {
     spans: Arc<Mutex<Vec<Span>>>,
     /// The response to the next request.
     next: Arc<Mutex<Option<Status>>>,
+    failures: Arc<Mutex<Failures>>,
+}
+
+/// Requests that fail.
+#[derive(Default)]
+struct Failures {
+    left: usize,
+    in_progress: usize,
+    /// The most that were in progress at the same time.
+    most: usize,
+}
+
+impl Failures {
+    /// Begins a request, which fails if the result is true.
+    fn begin(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        self.in_progress += 1;
+        self.most = self.most.max(self.in_progress);
+        true
+    }
 }
 
 impl Receiver {
@@ -46,6 +70,16 @@ impl Receiver {
         *self.next.lock().unwrap() = Some(status);
     }
 
+    /// Lets this many requests fail, each after a moment.
+    pub fn fail(&self, requests: usize) {
+        self.failures.lock().unwrap().left = requests;
+    }
+
+    /// The most failing requests that were in progress at the same time.
+    pub fn most_failing(&self) -> usize {
+        self.failures.lock().unwrap().most
+    }
+
     pub fn spans(&self) -> Vec<Span> {
         self.spans.lock().unwrap().clone()
     }
@@ -66,6 +100,12 @@ impl TraceService for Receiver {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         if let Some(status) = self.next.lock().unwrap().take() {
             return Err(status);
+        }
+        let fails = self.failures.lock().unwrap().begin();
+        if fails {
+            sleep(Duration::from_millis(300)).await;
+            self.failures.lock().unwrap().in_progress -= 1;
+            return Err(Status::unavailable("not now"));
         }
         let resources = request.into_inner().resource_spans.into_iter();
         let scopes = resources.flat_map(|it| it.scope_spans);
