@@ -68,7 +68,7 @@ pub(super) fn config(input: &CollectorInput<'_>, policies: Vec<Value>) -> Value 
 }
 
 /// The exporter to Jaeger.
-pub(super) fn jaeger(endpoint: &str, memory: TierMemory) -> Value {
+fn jaeger(endpoint: &str, memory: TierMemory) -> Value {
     let mut jaeger = sender(memory);
     jaeger["endpoint"] = json!(endpoint);
     jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH_SPANS);

@@ -45,6 +45,25 @@ pub(super) fn sender(memory: TierMemory) -> Value {
     })
 }
 
+/// An exporter of OTLP over gRPC, without TLS, that accepts spans once their receiver has accepted
+/// them, and passes on the receiver's refusal. A queue would accept them before, and lose them with
+/// the pod, even on a volume of the pod. Without one, their sender holds them and retries.
+pub(super) fn synchronous_sender(endpoint: &str) -> Value {
+    json!({
+        "endpoint": endpoint,
+        "compression": "none",
+        "tls": {"insecure": true},
+        // Below MAX_CONNECTION_AGE_GRACE, so that the response reaches a sender whose connection
+        // is being closed.
+        "timeout": "4s",
+        // Finds a receiver that vanished with its node, to which a connection would stay open for
+        // many minutes. Not on idle connections, for which many receivers allow no pings.
+        "keepalive": {"time": "10s", "timeout": "5s"},
+        "retry_on_failure": {"enabled": false},
+        "sending_queue": {"enabled": false},
+    })
+}
+
 pub(super) fn limiter(memory: TierMemory) -> Value {
     json!({
         "check_interval": "1s",

@@ -54,15 +54,44 @@ fn sampler_is_between_two_pipelines() {
         pipelines["traces/out"]["receivers"],
         json!(["otlp/spoor-kept"])
     );
-    assert_eq!(exporters("traces/out"), ["debug", "otlp_grpc/spoor-jaeger"]);
+    assert_eq!(exporters("traces/out"), ["otlp_grpc/spoor-jaeger"]);
     // It would refuse kept spans while others fill the memory.
     assert_eq!(pipelines["traces/out"]["processors"], Value::Null);
     let to_sampler = &config["exporters"]["otlp_grpc/spoor-sampler"];
     assert_eq!(to_sampler["endpoint"], "tracing-sampler:4317");
-    assert_eq!(to_sampler["sending_queue"]["block_on_overflow"], true);
-    assert_eq!(to_sampler["retry_on_failure"]["max_elapsed_time"], "0s");
     let kept = "/receivers/otlp~1spoor-kept/protocols/grpc/endpoint";
     assert_eq!(config.pointer(kept).unwrap(), "0.0.0.0:4319");
+}
+
+#[test]
+fn collector_accepts_nothing_on_its_own() {
+    let config = config(&all(&spoor(json!({}))));
+    for exporter in ["otlp_grpc/spoor-sampler", "otlp_grpc/spoor-jaeger"] {
+        let exporter = &config["exporters"][exporter];
+        assert_eq!(exporter["sending_queue"], json!({"enabled": false}));
+        assert_eq!(exporter["retry_on_failure"], json!({"enabled": false}));
+        let keepalive = json!({"time": "10s", "timeout": "5s"});
+        assert_eq!(exporter["keepalive"], keepalive);
+    }
+    // The sampler refuses what is larger.
+    let max = spoor_traces::ReceiveSettings::default().max_body_bytes;
+    let clients = &config["receivers"]["otlp"]["protocols"];
+    assert_eq!(clients["grpc"]["max_recv_msg_size_mib"], json!(max >> 20));
+    assert_eq!(clients["http"]["max_request_body_size"], json!(max));
+}
+
+#[test]
+fn additional_exporters_have_their_own_pipeline() {
+    let config = |exporters: Value| config(&all(&spoor(json!({"collector": exporters}))));
+    let without = config(json!({}));
+    let with = config(json!({"exporters": {"debug": {}}}));
+    let additional = "/service/pipelines/traces~1additional";
+    assert_eq!(without.pointer(additional), None);
+    let additional = with.pointer(additional).unwrap();
+    assert_eq!(additional["receivers"], json!(["otlp/spoor-kept"]));
+    assert_eq!(additional["exporters"], json!(["debug"]));
+    // Returns no error to the sampler.
+    assert_eq!(additional["processors"], json!(["batch/spoor-additional"]));
 }
 
 #[test]
