@@ -13,6 +13,10 @@ use crate::{
 
 /// The size at which a batch is complete, in bytes. The Collector accepts 4 MiB by default.
 const MAX_BATCH_BYTES: usize = 1 << 20;
+/// The most spans in a batch. Some of Jaeger's storages write them one after another, and have to
+/// complete within the deadline of an attempt, 4 s in the Collector: otherwise a batch would be
+/// repeated for ever.
+const MAX_BATCH_SPANS: u64 = 1_000;
 /// The key of `ExportTraceServiceRequest.resource_spans`.
 const RESOURCE_SPANS_FIELD: u8 = 1 << 3 | 2;
 
@@ -102,7 +106,8 @@ impl Batches {
         self.fields.extend_from_slice(span.body);
         self.fields.extend_from_slice(&self.added);
         self.spans += 1;
-        if self.request.len() + self.fields.len() >= MAX_BATCH_BYTES {
+        let is_large = self.request.len() + self.fields.len() >= MAX_BATCH_BYTES;
+        if is_large || self.spans >= MAX_BATCH_SPANS {
             self.complete();
         }
     }
@@ -168,8 +173,19 @@ impl Batches {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::MAX_BATCH_BYTES;
-    use crate::forward::tests::process::{Process, ROOT, request, spans_of};
+    use super::{MAX_BATCH_BYTES, MAX_BATCH_SPANS};
+    use crate::forward::tests::process::{Process, ROOT, SpanNumber, request, spans_of};
+
+    #[test]
+    fn small_spans_are_limited_by_their_number() {
+        let mut process = Process::start(64 << 20);
+        let spans: Vec<SpanNumber> = (0..=MAX_BATCH_SPANS).map(|trace| (trace, ROOT)).collect();
+        process.accept(&request(&spans, 0)).unwrap();
+        process.flush();
+        let batches = std::iter::from_fn(|| process.state.next_batch());
+        let batches: Vec<_> = batches.map(|batch| batch.spans).collect();
+        assert_eq!(batches, [MAX_BATCH_SPANS, 1]);
+    }
 
     #[test]
     fn large_span_has_a_batch_of_its_own() {
