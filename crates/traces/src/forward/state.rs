@@ -16,7 +16,12 @@ use super::{
     recovery::{self, Recovery},
     tracker::Tracker,
 };
-use crate::{log::IdHasher, receiver::AcceptError, scan::Scanned, tail::TailSampler};
+use crate::{
+    log::IdHasher,
+    receiver::AcceptError,
+    scan::Scanned,
+    tail::{TailSampler, max_decisions},
+};
 
 pub(super) struct State {
     pub(super) sampler: TailSampler,
@@ -34,7 +39,7 @@ impl State {
         let hasher = IdHasher::default();
         let mut outgoing = Outgoing::new(
             hasher.clone(),
-            settings.tail.max_remembered_decisions,
+            max_decisions(&settings.tail),
             settings.tail.max_trace_duration,
         );
         let mut sampler = TailSampler::new(settings.tail.clone(), hasher);
@@ -194,9 +199,18 @@ impl State {
         confirmed
     }
 
-    /// Writes what waits to be written to the journal, and removes segments that are no longer
-    /// needed. Returns the paths of the files to delete, which takes too long under the lock.
+    /// Forgets the traces that were passed straight on, once new traces are no longer compared with
+    /// them. Forgetting them earlier could split a trace, and a replay would have to do the same.
+    pub(super) fn forget_passed(&mut self, now: Instant) {
+        if !self.sampler.may_be_in_output(now) {
+            self.outgoing.forget_passed();
+        }
+    }
+
+    /// Writes what waits to be written to the journal, and removes segments and traces that are no
+    /// longer needed. Returns the paths of the files to delete, which takes too long under the lock.
     pub(super) fn clean_up(&mut self) -> Vec<PathBuf> {
+        self.forget_passed(Instant::now());
         self.append_decisions();
         let confirmed = self.confirm();
         let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {
