@@ -73,6 +73,13 @@ impl State {
         }
     }
 
+    /// Returns whether a shutdown that decides on all traces has not ended: traces wait, or spans
+    /// are not sent.
+    pub(super) fn is_draining(&self) -> bool {
+        let is_empty = self.sampler.totals().traces_gathering == 0 && self.backlog().bytes == 0;
+        !(self.is_drained || is_empty)
+    }
+
     fn is_full(&self) -> bool {
         self.backlog().bytes > self.max_outgoing_bytes
     }
