@@ -65,7 +65,6 @@ pub struct Sampler {
     forwarder: Forwarder,
     /// Stops the forwarder once the last request has ended.
     stop_forwarder: CancellationToken,
-    has_journal: bool,
     sender: Sender,
     stream: Option<RuleSessions>,
     readiness: Readiness,
@@ -86,13 +85,12 @@ impl Sampler {
         let mut forwarder = settings.forwarder;
         let journal = forwarder.journal.as_ref();
         let file = journal.map(|journal| RulesFile::in_folder(&journal.folder));
-        let has_journal = file.is_some();
         let saved = file.as_ref().and_then(load);
         let held = saved.as_ref().map(HeldRules::from);
         forwarder.rules = saved.map(|rules| (rules.version, rules.table));
         let stop_forwarder = CancellationToken::new();
         let forwarder = Forwarder::start(forwarder, stop_forwarder.clone())?;
-        if has_journal {
+        if file.is_some() {
             log_recovery(forwarder.recovery());
         }
         let rules = Arc::new(RulesInForce::new(forwarder.clone(), file, held));
@@ -106,7 +104,6 @@ impl Sampler {
             listener,
             ops,
             stop_forwarder,
-            has_journal,
             readiness: Readiness::new(Arc::clone(&rules), stream.is_some()),
             metrics: Metrics::new(&forwarder, &counts, rules),
             sender: Sender::new(forwarder.clone(), exporter, counts),
@@ -132,8 +129,8 @@ impl Sampler {
     }
 
     /// Receives, decides and sends until `shutdown`. Then it stops receiving, decides on the traces
-    /// that wait (with a journal they wait for the next start instead), and sends what is left
-    /// within 15 s.
+    /// that wait (with a journal that the next start finds, they wait for that instead), and sends
+    /// what is left within 15 s.
     ///
     /// # Errors
     /// [`SamplerError::Reflection`], [`SamplerError::CutOff`].
@@ -157,10 +154,9 @@ impl Sampler {
         let served = serve(self.listener, router, health, &shutdown, &self.readiness).await;
         // After the last request, whose spans are decided, too.
         self.stop_forwarder.cancel();
-        let is_all_sent = finish_sending(sending, give_up).await;
-        if !is_all_sent {
-            log_unsent(&self.forwarder, self.has_journal);
-        }
+        finish_sending(sending, give_up).await;
+        self.forwarder.give_up();
+        log_unsent(&self.forwarder);
         // After the last decision, which the final report contains.
         stop_stream.cancel();
         if let Some(stream) = stream {
@@ -261,26 +257,33 @@ async fn serve(
     served
 }
 
-/// Waits until all spans are sent; returns false if some are left after the grace period.
-async fn finish_sending(mut sending: JoinHandle<()>, give_up: CancellationToken) -> bool {
-    if let Ok(ended) = timeout(SEND_GRACE, &mut sending).await {
-        log_panic(ended);
-        return true;
-    }
-    give_up.cancel();
-    log_panic(sending.await);
-    false
+/// Waits until all spans are sent, or the grace period ends.
+async fn finish_sending(mut sending: JoinHandle<()>, give_up: CancellationToken) {
+    let ended = match timeout(SEND_GRACE, &mut sending).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            give_up.cancel();
+            sending.await
+        }
+    };
+    log_panic(ended);
 }
 
-fn log_unsent(forwarder: &Forwarder, has_journal: bool) {
+/// Logs what is left at the end of a shutdown.
+fn log_unsent(forwarder: &Forwarder) {
     let bytes = forwarder.backlog().bytes;
-    if has_journal {
-        tracing::warn!(bytes, "spans are left for the next start");
-    } else {
+    let traces_waiting = forwarder.totals().traces_gathering;
+    if bytes == 0 && traces_waiting == 0 {
+        return;
+    }
+    if forwarder.decides_at_shutdown() {
         tracing::error!(
             bytes,
-            "spans lost, since the receiver did not accept them in time"
+            traces_waiting,
+            "spans lost, since they could not be sent in time"
         );
+    } else {
+        tracing::info!(bytes, traces_waiting, "spans are left for the next start");
     }
 }
 

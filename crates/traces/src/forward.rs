@@ -105,8 +105,8 @@ impl Forwarder {
     /// until the journal is read.
     ///
     /// When the token is cancelled, the receivers accept no more requests. Without a journal, or
-    /// with [`ForwarderSettings::decides_at_shutdown`], the task then decides on all waiting traces.
-    /// Otherwise they wait for the next start.
+    /// with [`ForwarderSettings::decides_at_shutdown`], the task then decides on all waiting traces,
+    /// as fast as kept spans are sent. Otherwise they wait for the next start.
     ///
     /// # Errors
     /// [`JournalError`] if the journal cannot be opened, or another process uses it. Corrupt files
@@ -196,6 +196,18 @@ impl Forwarder {
         self.shared.state.lock().sent(batch);
     }
 
+    /// Returns whether the waiting traces are decided at a shutdown, since the next start would not
+    /// find them.
+    #[must_use]
+    pub fn decides_at_shutdown(&self) -> bool {
+        self.shared.decides_at_shutdown
+    }
+
+    /// Ends a shutdown although traces wait or spans are not sent.
+    pub fn give_up(&self) {
+        self.shared.state.lock().is_drained = true;
+    }
+
     async fn run_decisions(self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(FLUSH_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -213,9 +225,12 @@ impl Forwarder {
         }
         // Closes first: otherwise traces could arrive as fast as they are decided.
         self.receiver.close();
-        if self.shared.decides_at_shutdown {
+        while self.shared.decides_at_shutdown && self.shared.state.lock().is_draining() {
             self.decide_while(|sampler, outgoing| sampler.decide_waiting(outgoing))
                 .await;
+            self.flush(false);
+            // Without room for kept spans, the other traces wait until some are sent.
+            ticks.tick().await;
         }
         self.flush(true);
     }

@@ -70,15 +70,18 @@ pub(crate) const DECISION_RETENTION: Duration = Duration::from_secs(600);
 /// most a quarter of the bound.
 const BYTES_PER_DECISION: usize = 21;
 
+/// The most decisions to remember within the bound on memory.
+pub(crate) fn max_decisions(settings: &TailSettings) -> usize {
+    let max = settings.max_bytes / 4 / BYTES_PER_DECISION;
+    settings.max_remembered_decisions.min(max)
+}
+
 impl TailSampler {
-    pub(crate) fn new(mut settings: TailSettings, hasher: IdHasher) -> Self {
-        settings.max_remembered_decisions = settings
-            .max_remembered_decisions
-            .min(settings.max_bytes / 4 / BYTES_PER_DECISION);
+    pub(crate) fn new(settings: TailSettings, hasher: IdHasher) -> Self {
         Self {
             gathering: Log::new(settings.max_bytes, hasher.clone()),
             timers: Timers::new(),
-            decisions: Decisions::new(settings.max_remembered_decisions, DECISION_RETENTION),
+            decisions: Decisions::new(max_decisions(&settings), DECISION_RETENTION),
             counts: Counts::default(),
             hasher,
             settings,
@@ -115,6 +118,12 @@ impl TailSampler {
     /// Returns whether new traces are gathered, or else passed straight on.
     pub(crate) fn is_gathering(&self) -> bool {
         !self.table.is_empty()
+    }
+
+    /// Returns whether new traces are looked up in the output, which may have their first spans.
+    pub(crate) fn may_be_in_output(&self, now: Instant) -> bool {
+        self.last_kept_immediately
+            .is_some_and(|last| now.saturating_duration_since(last) < DECISION_RETENTION)
     }
 
     /// The traces that wait or were decided recently.
@@ -178,13 +187,10 @@ impl TailSampler {
         now: Instant,
         output: &mut impl Output,
     ) {
-        let may_be_in_output = self
-            .last_kept_immediately
-            .is_some_and(|last| now.saturating_duration_since(last) < DECISION_RETENTION);
         let no_policy = output.record_reason(&KeepReason::NoPolicy);
         let new = NewTraces {
             is_gathering,
-            may_be_in_output,
+            may_be_in_output: self.may_be_in_output(now),
             no_policy,
         };
         let due = Due {

@@ -53,6 +53,11 @@ impl Outgoing {
         }
     }
 
+    /// Forgets the traces that were passed straight on.
+    pub(super) fn forget_passed(&mut self) {
+        self.passed.clear();
+    }
+
     /// Remembers a trace that is passed straight on, and is new.
     fn pass(&mut self, id: TraceId, hash: u64, note: u32) {
         let now = self.replay_time.unwrap_or_else(Instant::now);

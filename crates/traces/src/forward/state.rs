@@ -16,7 +16,12 @@ use super::{
     recovery::{self, Recovery},
     tracker::Tracker,
 };
-use crate::{log::IdHasher, receiver::AcceptError, scan::Scanned, tail::TailSampler};
+use crate::{
+    log::IdHasher,
+    receiver::AcceptError,
+    scan::Scanned,
+    tail::{TailSampler, max_decisions},
+};
 
 pub(super) struct State {
     pub(super) sampler: TailSampler,
@@ -34,7 +39,7 @@ impl State {
         let hasher = IdHasher::default();
         let mut outgoing = Outgoing::new(
             hasher.clone(),
-            settings.tail.max_remembered_decisions,
+            max_decisions(&settings.tail),
             settings.tail.max_trace_duration,
         );
         let mut sampler = TailSampler::new(settings.tail.clone(), hasher);
@@ -66,6 +71,13 @@ impl State {
             batches: batches.count(),
             bytes: batches.bytes() + self.in_flight.bytes(),
         }
+    }
+
+    /// Returns whether a shutdown that decides on all traces has not ended: traces wait, or spans
+    /// are not sent.
+    pub(super) fn is_draining(&self) -> bool {
+        let is_empty = self.sampler.totals().traces_gathering == 0 && self.backlog().bytes == 0;
+        !(self.is_drained || is_empty)
     }
 
     fn is_full(&self) -> bool {
@@ -194,9 +206,18 @@ impl State {
         confirmed
     }
 
-    /// Writes what waits to be written to the journal, and removes segments that are no longer
-    /// needed. Returns the paths of the files to delete, which takes too long under the lock.
+    /// Forgets the traces that were passed straight on, once new traces are no longer compared with
+    /// them. Forgetting them earlier could split a trace, and a replay would have to do the same.
+    pub(super) fn forget_passed(&mut self, now: Instant) {
+        if !self.sampler.may_be_in_output(now) {
+            self.outgoing.forget_passed();
+        }
+    }
+
+    /// Writes what waits to be written to the journal, and removes segments and traces that are no
+    /// longer needed. Returns the paths of the files to delete, which takes too long under the lock.
     pub(super) fn clean_up(&mut self) -> Vec<PathBuf> {
+        self.forget_passed(Instant::now());
         self.append_decisions();
         let confirmed = self.confirm();
         let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {

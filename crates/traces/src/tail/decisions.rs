@@ -131,6 +131,11 @@ impl Decisions {
         }
     }
 
+    /// Forgets all decisions, and frees their memory.
+    pub(crate) fn clear(&mut self) {
+        self.generations.clear();
+    }
+
     /// The memory in use, in bytes.
     pub(crate) fn allocated(&self) -> usize {
         let tables = self.generations.iter();

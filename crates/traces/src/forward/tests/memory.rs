@@ -1,15 +1,17 @@
-//! The bound on the memory of the traces that wait.
+//! The bounds on the memory of traces that wait or were passed straight on.
 
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
 
 use spoor_policy::Version;
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{ROOT, request, table};
+use super::process::{Process, ROOT, SpanNumber, request, table};
 use crate::{
     Forwarder, ForwarderSettings, OutOfMemory, ScanError, TailSettings, receiver::AcceptError,
+    tail::DECISION_RETENTION,
 };
 
 #[tokio::test]
@@ -47,4 +49,32 @@ async fn request_is_refused_until_there_is_room() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(forwarder.totals().traces_decided_early > 0);
+}
+
+#[test]
+fn passed_traces_take_a_part_of_the_memory() {
+    let mut settings = Process::start(1 << 20).settings;
+    settings.journal = None;
+    settings.tail.max_bytes = 1 << 20;
+    let mut process = Process::open(TempDir::new().unwrap(), settings);
+    let passed: Vec<SpanNumber> = (1..=20_000).map(|trace| (trace, ROOT)).collect();
+    process.accept(&request(&passed, 0)).unwrap();
+    process.state.sampler.set_table(table(true, "0%"));
+    // A quarter of the memory has room for 12,000: only the last one is recognised.
+    process.accept(&request(&[(1, 2), (20_000, 2)], 0)).unwrap();
+    assert_eq!(process.state.sampler.totals().traces_gathering, 1);
+}
+
+#[test]
+fn passed_traces_are_forgotten_in_the_end() {
+    let mut process = Process::start(1 << 20);
+    process.accept(&request(&[(1, ROOT)], 0)).unwrap();
+    process.state.sampler.set_table(table(true, "0%"));
+    let now = Instant::now();
+    process.state.forget_passed(now + DECISION_RETENTION / 2);
+    process.accept(&request(&[(1, 2)], 0)).unwrap();
+    assert_eq!(process.state.sampler.totals().traces_gathering, 0);
+    process.state.forget_passed(now + DECISION_RETENTION);
+    process.accept(&request(&[(1, 3)], 0)).unwrap();
+    assert_eq!(process.state.sampler.totals().traces_gathering, 1);
 }
