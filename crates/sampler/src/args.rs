@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use spoor_policy::Namespace;
 use spoor_runtime::parse_size;
 use spoor_telemetry::duration;
 
@@ -71,6 +72,10 @@ pub struct SamplerArgs {
     /// a folder that the next start does not find
     #[arg(long, env = "SPOOR_DECIDE_AT_SHUTDOWN")]
     pub decide_at_shutdown: bool,
+    /// Namespace whose tail rules apply to root spans without k8s.namespace.name. Without it, that
+    /// of their service.namespace
+    #[arg(long, env = "SPOOR_NAMESPACE")]
+    pub namespace: Option<Namespace>,
     /// Name of the TracingStack that the sampler belongs to, for the control plane
     #[arg(
         long,

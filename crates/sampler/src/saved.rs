@@ -8,7 +8,6 @@ use std::{
 
 use prost::Message;
 use spoor_proto::spoor::control::v1::TailRules;
-use tokio::io::AsyncWriteExt;
 
 use crate::{InvalidRules, Rules, stream::MAX_MESSAGE_BYTES};
 
@@ -56,16 +55,14 @@ impl RulesFile {
     }
 
     /// Replaces the file as a whole, so that a process that is killed meanwhile leaves the former
-    /// rules.
+    /// rules. Like the journal it is not synchronised: the acknowledgement waits for the file, and
+    /// beside the journal's writes that could take seconds.
     pub(crate) async fn save(&self, rules: &TailRules) -> io::Result<()> {
         if let Some(folder) = self.0.parent() {
             tokio::fs::create_dir_all(folder).await?;
         }
         let new = self.0.with_extension("new");
-        let mut file = tokio::fs::File::create(&new).await?;
-        file.write_all(&rules.encode_to_vec()).await?;
-        file.sync_all().await?;
-        drop(file);
+        tokio::fs::write(&new, rules.encode_to_vec()).await?;
         tokio::fs::rename(&new, &self.0).await
     }
 }

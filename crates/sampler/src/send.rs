@@ -118,6 +118,9 @@ impl Sender {
                 }
                 Ok(Err(Failure::Refused(reason))) => return Err(reason),
                 Ok(Err(Failure::Retry { after, reason })) => (after, reason),
+                // OTLP forbids the retry. But a wrong endpoint or a missing permission would
+                // otherwise lose every trace that is kept.
+                Ok(Err(Failure::ReceiverFailed(reason))) => (None, reason),
                 Err(_) => (None, "no response in time".to_owned()),
             };
             self.counts.failures.inc();

@@ -149,6 +149,7 @@ impl SamplerArgs {
                 max_trace_duration: self.max_trace_duration,
                 max_bytes: self.memory,
                 max_remembered_decisions: MAX_REMEMBERED_DECISIONS,
+                namespace: self.namespace.clone(),
             },
             receive: ReceiveSettings {
                 other_signals_advice: OTHER_SIGNALS_ADVICE,

@@ -11,6 +11,8 @@ mod wire;
 
 use std::ops::{AddAssign, Range};
 
+use spoor_policy::Namespace;
+
 pub(crate) use attribute::{AttributeMatcher, Value};
 pub(crate) use decoded_size::decoded_bytes;
 pub(crate) use resource::{resource_attributes, scope_name};
@@ -144,11 +146,24 @@ struct ScannedResource<'a> {
     /// The length of the longest `service.name`. There may be several: `service` is the last, while
     /// queries show the first.
     service_bytes: usize,
-    /// The value of `k8s.namespace.name`, or else of `service.namespace`.
-    namespace: &'a [u8],
+    /// The value of `k8s.namespace.name`.
+    kubernetes_namespace: &'a [u8],
+    /// The value of `service.namespace`.
+    service_namespace: &'a [u8],
     parts: Range<usize>,
     hash: u64,
     bytes: usize,
+}
+
+impl<'a> ScannedResource<'a> {
+    /// The namespace in which policies are resolved: the one that Kubernetes confirms, or else
+    /// `other`, or else `service.namespace`, which is any text that the service chose.
+    fn namespace(&self, other: Option<&'a Namespace>) -> &'a [u8] {
+        if !self.kubernetes_namespace.is_empty() {
+            return self.kubernetes_namespace;
+        }
+        other.map_or(self.service_namespace, |other| other.as_str().as_bytes())
+    }
 }
 
 /// Scans a request. The memory for its index is taken from the reservation.
@@ -220,10 +235,12 @@ impl<'a> Scanned<'a> {
         self.spans.iter().map(|span| span.trace_id)
     }
 
-    /// The spans by their resource and scope, each with the hash of its trace ID.
+    /// The spans by their resource and scope, each with the hash of its trace ID. A resource
+    /// without `k8s.namespace.name` is in `namespace`, or else in its `service.namespace`.
     pub(crate) fn by_source<'s>(
         &'s self,
         hashes: &'s [u64],
+        namespace: Option<&'s Namespace>,
     ) -> impl Iterator<Item = (NewSource<'s>, impl Iterator<Item = (&'s NewSpan<'a>, u64)>)> {
         let mut last = None;
         self.scopes.iter().filter_map(move |scope| {
@@ -236,7 +253,7 @@ impl<'a> Scanned<'a> {
                 resource_bytes: resource.bytes,
                 scope: self.scope_parts.get(scope.parts.clone())?,
                 service: resource.service,
-                namespace: resource.namespace,
+                namespace: resource.namespace(namespace),
                 shares_resource: last.replace(scope.resource) == Some(scope.resource),
             };
             Some((source, spans.zip(hashes)))
@@ -299,7 +316,7 @@ impl<'a> Pass<'a, '_> {
         let fields = [
             ("resource", bytes, MAX_RESOURCE_BYTES),
             ("service.name", resource.service_bytes, MAX_NAME_BYTES),
-            (NAMESPACE, resource.namespace.len(), MAX_NAME_BYTES),
+            (NAMESPACE, resource.namespace(None).len(), MAX_NAME_BYTES),
         ];
         self.scanned.reject_oversized(first_span, fields);
         if self.scanned.spans.len() == first_span {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use spoor_policy::Namespace;
+
 /// The settings of a [`Pipeline`](crate::Pipeline).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipelineSettings {
@@ -37,6 +39,9 @@ pub struct TailSettings {
     /// The most decisions remembered, so that late spans follow them; fewer if these would take
     /// more than a quarter of `max_bytes`. At this number, the oldest quarter is forgotten.
     pub max_remembered_decisions: usize,
+    /// The namespace of spans without `k8s.namespace.name`. Without it, they are in that of
+    /// `service.namespace`, or in `default`.
+    pub namespace: Option<Namespace>,
 }
 
 impl Default for TailSettings {
@@ -46,6 +51,7 @@ impl Default for TailSettings {
             max_trace_duration: Duration::from_secs(2),
             max_bytes: 256 << 20,
             max_remembered_decisions: 250_000,
+            namespace: None,
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct NewSource<'a> {
     pub(crate) scope: &'a [&'a [u8]],
     /// `service.name`.
     pub(crate) service: &'a [u8],
-    /// `k8s.namespace.name`, or else `service.namespace`.
+    /// The namespace in which policies are resolved.
     pub(crate) namespace: &'a [u8],
 }
 

@@ -200,10 +200,11 @@ impl TailSampler {
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
             self.gathering.find(id, hash).is_some()
         });
+        let namespace = self.settings.namespace.clone();
         let mut last = None;
         let mut since_eviction = 0;
         let mut interned = (Interned::default(), Interned::default());
-        for (source, spans) in scanned.by_source(&hashes) {
+        for (source, spans) in scanned.by_source(&hashes, namespace.as_ref()) {
             interned.0.advance(&source);
             interned.1.advance(&source);
             for (span, hash) in spans {

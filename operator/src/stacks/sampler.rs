@@ -283,6 +283,7 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
             milliseconds(sampler.max_trace_duration),
         ),
         ("SPOOR_MEMORY", sampler.memory.to_string()),
+        ("SPOOR_NAMESPACE", stack.namespace.to_string()),
         ("SPOOR_OPS_LISTEN", any_address(OPS)),
         ("SPOOR_STACK", stack.name.to_string()),
     ];

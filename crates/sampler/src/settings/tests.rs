@@ -44,6 +44,8 @@ fn options_and_variables_are_read() {
         "2GiB",
         "--stack",
         "tracing",
+        "--namespace",
+        "shop",
     ];
     let variables = [
         ("SPOOR_CONTROL_ENDPOINT", "https://spoor-operator:5780"),
@@ -55,6 +57,8 @@ fn options_and_variables_are_read() {
     let journal = settings.forwarder.journal.unwrap();
     assert_eq!(journal.folder, PathBuf::from("/data"));
     assert_eq!(journal.max_bytes, 2 << 30);
+    let namespace = settings.forwarder.tail.namespace.unwrap();
+    assert_eq!(namespace.as_str(), "shop");
     let control = settings.control.unwrap();
     assert_eq!(control.endpoint, "https://spoor-operator:5780");
     assert!(control.credentials.token_file.is_some());

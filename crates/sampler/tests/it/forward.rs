@@ -1,5 +1,6 @@
 //! Spans from a sender to a receiver.
 
+use rstest::rstest;
 use spoor_testing::infrastructure::{assert_healthy, assert_listed};
 use tonic::Status;
 
@@ -71,6 +72,25 @@ async fn refused_batch_is_counted() {
     sampler.send(&trace(2, false)).await;
     until("the next trace", async || receiver.trace(2).len() == 2).await;
     assert!(receiver.trace(1).is_empty());
+    sampler.stop().await;
+}
+
+/// OTLP forbids retrying these.
+#[rstest]
+#[case::no_permission(Status::permission_denied("no token"))]
+#[case::another_server(Status::unimplemented("unknown service"))]
+#[case::failed_receiver(Status::internal("no storage"))]
+#[tokio::test]
+async fn failure_of_the_receiver_loses_nothing(#[case] failure: Status) {
+    let (receiver, output) = Receiver::start().await;
+    let sampler = Running::start(args(), output, None).await;
+    receiver.refuse_next(failure);
+    sampler.send(&trace(1, false)).await;
+    until("the trace", async || receiver.trace(1).len() == 2).await;
+    let failures = "spoor_sampler_send_failures_total";
+    assert!(sampler.metric(failures).await > Some(0.0));
+    let refused = "spoor_sampler_spans_refused_total";
+    assert_eq!(sampler.metric(refused).await, Some(0.0));
     sampler.stop().await;
 }
 

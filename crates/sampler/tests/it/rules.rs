@@ -1,5 +1,6 @@
 //! Rules from the control plane.
 
+use rstest::rstest;
 use spoor_proto::spoor::control::v1::{TailCount, sampler_message::Message};
 use tempfile::TempDir;
 
@@ -165,10 +166,15 @@ async fn every_trace_is_kept_before_the_first_rules() {
     sampler.stop().await;
 }
 
+/// A node that fails may leave an empty file or zeros.
+#[rstest]
+#[case::damaged(b"damaged")]
+#[case::empty(b"")]
+#[case::zeros(&[0_u8; 512])]
 #[tokio::test]
-async fn damaged_file_of_rules_keeps_every_trace() {
+async fn damaged_file_of_rules_keeps_every_trace(#[case] content: &[u8]) {
     let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("tail-rules.binpb"), b"damaged").unwrap();
+    std::fs::write(folder.path().join("tail-rules.binpb"), content).unwrap();
     let (receiver, output) = Receiver::start().await;
     let sampler = Running::start(args_with_journal(folder.path()), output, None).await;
     sampler.send(&trace(1, false)).await;

@@ -34,6 +34,7 @@ pub fn args() -> SamplerArgs {
         journal: None,
         journal_size: 256 << 20,
         decide_at_shutdown: false,
+        namespace: None,
         stack: String::new(),
     }
 }

@@ -73,7 +73,7 @@ impl Delivery {
             }
             outcome = self.send_with_retries(batch) => match outcome {
                 Ok(accepted) => self.add_accepted(accepted, spans),
-                Err(Failure::Refused(reason)) => {
+                Err(Failure::Refused(reason) | Failure::ReceiverFailed(reason)) => {
                     tracing::warn!(spans, reason, "the receiver refused spans");
                     self.queue.add_dropped(DropReason::Refused, spans);
                 }

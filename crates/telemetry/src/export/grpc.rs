@@ -102,24 +102,22 @@ fn origin(endpoint: &Uri) -> Uri {
 fn failure(status: &Status) -> Failure {
     let retry_info = status.get_details_retry_info();
     let after = retry_info.and_then(|info| info.retry_delay);
-    // The retryable codes of the OTLP specification, section "Failures".
-    let retryable = match status.code() {
+    let reason = reason(status);
+    match status.code() {
+        // The retryable codes of the OTLP specification, section "Failures".
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
-        | Code::DataLoss => true,
+        | Code::DataLoss => Failure::Retry { after, reason },
+        // A source means that the connection failed, for example with `ENHANCE_YOUR_CALM`, which is
+        // a `ResourceExhausted`.
+        _ if status.source().is_some() => Failure::Retry { after, reason },
         // Retryable only if the receiver signals with a `RetryInfo` that it can recover.
-        Code::ResourceExhausted => after.is_some(),
-        // A source means that the connection failed.
-        _ => status.source().is_some(),
-    };
-    let reason = reason(status);
-    if retryable {
-        Failure::Retry { after, reason }
-    } else {
-        Failure::Refused(reason)
+        Code::ResourceExhausted if after.is_some() => Failure::Retry { after, reason },
+        Code::ResourceExhausted | Code::InvalidArgument => Failure::Refused(reason),
+        _ => Failure::ReceiverFailed(reason),
     }
 }
 

@@ -142,7 +142,8 @@ async fn read_response(response: Response<Incoming>) -> Result<super::ExportResp
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
         | StatusCode::GATEWAY_TIMEOUT => Failure::Retry { after, reason },
-        _ => Failure::Refused(reason),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Failure::Refused(reason),
+        _ => Failure::ReceiverFailed(reason),
     })
 }
 

@@ -15,8 +15,13 @@ use opentelemetry_proto::tonic::{
     },
     common::v1::any_value::Value,
 };
+use opentelemetry_sdk::Resource;
 use prost::Message;
-use spoor_telemetry::{Telemetry, batch::DropReason};
+use spoor_telemetry::{
+    Telemetry,
+    batch::DropReason,
+    export::{self, Failure},
+};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -321,6 +326,40 @@ async fn http_statuses_are_retried_or_final() {
             "{status}"
         );
         assert_eq!(dropped(&telemetry), [0, 0, 3 - exported, 0], "{status}");
+    }
+}
+
+#[tokio::test]
+async fn refusal_of_a_batch_is_no_failure_of_the_receiver() {
+    for (status, is_refused) in [
+        (Status::invalid_argument("bad"), true),
+        (Status::resource_exhausted("too large"), true),
+        (Status::unimplemented("unknown service"), false),
+        (Status::internal("no storage"), false),
+    ] {
+        let receiver = Receiver::responding(FirstResponse::Status(status));
+        let endpoint = format!("http://{}", grpc(receiver).await);
+        assert_refused(&endpoint, "grpc", is_refused).await;
+    }
+    for (status, is_refused) in [(400, true), (413, true), (401, false), (500, false)] {
+        let receiver = Receiver::responding(FirstResponse::Http(status, &[]));
+        let endpoint = format!("http://{}/base", http(receiver).await);
+        assert_refused(&endpoint, "http/protobuf", is_refused).await;
+    }
+}
+
+async fn assert_refused(endpoint: &str, protocol: &str, is_refused: bool) {
+    let settings = settings(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+    ]);
+    let resource = Resource::builder_empty().build();
+    let exporter = export::otlp(&settings.otlp.unwrap(), &resource).unwrap();
+    let failure = exporter.send(Bytes::new()).await.unwrap_err();
+    match failure {
+        Failure::Refused(_) => assert!(is_refused, "{failure:?}"),
+        Failure::ReceiverFailed(_) => assert!(!is_refused, "{failure:?}"),
+        Failure::Retry { .. } => panic!("{failure:?}"),
     }
 }
 

@@ -137,7 +137,7 @@ impl Output for Outgoing {
         let hashes = self
             .hasher
             .hash_all(ids, |_, hash| self.passed.find(hash).is_some());
-        for (source, spans) in scanned.by_source(&hashes) {
+        for (source, spans) in scanned.by_source(&hashes, None) {
             for (span, hash) in spans {
                 if self.passed.find(hash).is_none() {
                     self.pass(span.trace_id, hash, note);

@@ -7,28 +7,20 @@ use super::{
 };
 use crate::otlp_json::ENTITY_REF;
 
-/// Reads a `Resource`, with its service and its namespace, preferably that of Kubernetes.
+/// Reads a `Resource`, with its service and its namespaces.
 pub(super) fn resource<'a>(
     reader: Reader<'a>,
     scanned: &mut ScannedResource<'a>,
 ) -> Result<(), WireError> {
-    // Policies are resolved in the namespace that Kubernetes confirms; `service.namespace` is any
-    // text that the service chose.
-    let mut kubernetes_namespace: &[u8] = &[];
     attributes(reader, |name, value| match (name, value) {
         (b"service.name", Value::Text(text)) => {
             scanned.service = text;
             scanned.service_bytes = text.len().max(scanned.service_bytes);
         }
-        (b"service.namespace", Value::Text(text)) => scanned.namespace = text,
-        (b"k8s.namespace.name", Value::Text(text)) => kubernetes_namespace = text,
+        (b"service.namespace", Value::Text(text)) => scanned.service_namespace = text,
+        (b"k8s.namespace.name", Value::Text(text)) => scanned.kubernetes_namespace = text,
         _ => {}
-    })?;
-    // Applied after the loop, since attributes come in any order.
-    if !kubernetes_namespace.is_empty() {
-        scanned.namespace = kubernetes_namespace;
-    }
-    Ok(())
+    })
 }
 
 fn attributes<'a>(

@@ -153,7 +153,7 @@ fn assert_same(bytes: &[u8]) {
     };
     let hashes = vec![0; scanned.spans.len()];
     let mut spans = scanned
-        .by_source(&hashes)
+        .by_source(&hashes, None)
         .flat_map(|(source, spans)| spans.map(move |(span, _)| (source, span)));
     let mut rejected = Rejected::default();
     for resource in &decoded.resource_spans {

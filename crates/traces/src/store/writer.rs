@@ -72,7 +72,7 @@ impl Output for Writer<'_> {
             self.find(id, hash).is_some()
         });
         let mut interned = Interned::default();
-        for (source, spans) in scanned.by_source(&hashes) {
+        for (source, spans) in scanned.by_source(&hashes, None) {
             interned.advance(&source);
             for (span, hash) in spans {
                 since_eviction += 1;

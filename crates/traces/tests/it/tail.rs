@@ -308,6 +308,31 @@ async fn kubernetes_namespace_takes_precedence() {
     assert_eq!([1, 2, 3].map(kept), [true, false, false]);
 }
 
+/// As in a stack, where `service.namespace` is any text that a workload has set.
+#[tokio::test]
+async fn set_namespace_replaces_that_of_the_service() {
+    let (pipeline, _) = start(TailSettings {
+        namespace: Some(Namespace::new("demo").unwrap()),
+        ..long_wait()
+    });
+    pipeline.set_tail(table(Vec::new(), "0%"));
+    let of = |number, key, namespace| {
+        let mut batch = batch("service-a", vec![trace(number)]);
+        let resource = batch.resource.as_mut().unwrap();
+        resource.attributes.push(text(key, namespace));
+        batch
+    };
+    let batches = vec![
+        of(1, "service.namespace", "elsewhere"),
+        of(2, "k8s.namespace.name", "elsewhere"),
+        of(3, "k8s.namespace.name", "demo"),
+    ];
+    send(&pipeline, batches);
+    pipeline.drain().await;
+    let kept = |number| pipeline.store().trace(id_of(&trace(number))).is_some();
+    assert_eq!([1, 2, 3].map(kept), [false, true, false]);
+}
+
 #[tokio::test]
 async fn a_rule_finds_a_resource_attribute() {
     let (pipeline, _) = start(long_wait());

@@ -170,6 +170,7 @@ fn sampler_has_the_settings_of_the_stack() {
         ("SPOOR_DECISION_WAIT", "2000ms"),
         ("SPOOR_MAX_TRACE_DURATION", "60000ms"),
         ("SPOOR_MEMORY", "536870912"),
+        ("SPOOR_NAMESPACE", "shop"),
         ("SPOOR_STACK", "tracing"),
     ] {
         assert_eq!(variables[name], value, "{name}");
