@@ -59,6 +59,8 @@ async fn decisions_are_reported() {
     assert_eq!((count.unmatched, count.unmatched_kept), (2, 0));
     let metric = r#"spoor_sampler_rule_traces_kept_total{policy="errors",rule="failed"}"#;
     assert_eq!(sampler.metric(metric).await, Some(1.0));
+    let metric = r#"spoor_sampler_policy_spans_decided_total{policy="errors"}"#;
+    assert_eq!(sampler.metric(metric).await, Some(6.0));
     let metric = "spoor_sampler_control_plane_connected";
     assert_eq!(sampler.metric(metric).await, Some(1.0));
     sampler.stop().await;
