@@ -233,11 +233,12 @@ pub enum ObservedSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedTail {
-    /// Traces decided on since the tail or its places changed, or the control plane started.
+    /// Traces decided on since the tail took effect, or the control plane started. Changed rules or
+    /// places do not reset the count.
     pub decided: u64,
     /// Traces kept among these.
     pub kept: u64,
-    /// Traces kept among these by each rule.
+    /// Traces kept among these by each present rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub by_rule: Vec<RuleKept>,

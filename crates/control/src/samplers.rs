@@ -171,7 +171,7 @@ impl NamespaceSamplers {
             published.version,
             state.served.as_deref(),
         ));
-        state.serve(served.clone());
+        state.serve(served.clone(), Instant::now());
         // Under the lock of the state, so that a sampler that registers at the same time finds the same
         // rules in both: it must not be regarded as current and then be sent older rules.
         self.outgoing.send_replace(Some(served));
@@ -188,26 +188,39 @@ impl NamespaceSamplers {
 }
 
 impl SamplersState {
-    fn serve(&mut self, served: Arc<ServedRules>) {
+    fn serve(&mut self, served: Arc<ServedRules>, now: Instant) {
         self.history.push(served.clone());
-        // A policy with other rules or places begins a new tally.
+        let policies = &served.policies;
         self.tallies
-            .retain(|policy, tally| served.has(policy, tally.rules()));
+            .retain(|policy, _| policies.contains_key(policy));
+        for (policy, tally) in &mut self.tallies {
+            if let Some(rules) = policies.get(policy) {
+                tally.set_rules(rules, now);
+            }
+        }
         self.served = Some(served);
     }
 
-    /// Adds reported decisions to the tallies of the policies that made them, if these still have
-    /// the same rules.
+    /// Adds reported decisions to the tallies of the policies that made them, if these still decide
+    /// the tail anywhere.
     pub(crate) fn add(&mut self, reported: &ReportedDecisions, window: Duration) {
+        let Some(served) = &self.served else {
+            return;
+        };
         let ReportedDecisions { deltas, from, to } = reported;
         for delta in deltas {
-            let is_in_force = |served: &Arc<ServedRules>| served.has(&delta.policy, &delta.rules);
-            if self.served.as_ref().is_some_and(is_in_force) {
-                self.tallies
-                    .entry(delta.policy.clone())
-                    // Starts at `from`; otherwise the first counts would be before the window.
-                    .or_insert_with(|| TailTally::new(delta.rules.clone(), window, *from))
-                    .add(&delta.decisions, *from, *to);
+            let Some(rules) = served.policies.get(&delta.policy) else {
+                continue;
+            };
+            let tally = self
+                .tallies
+                .entry(delta.policy.clone())
+                // Starts at `from`; otherwise the first counts would be before the window.
+                .or_insert_with(|| TailTally::new(rules.clone(), window, *from));
+            match Arc::ptr_eq(rules, &delta.rules) {
+                true => tally.add(&delta.decisions, *from, *to),
+                // Reported after the change.
+                false => tally.add_former(&delta.decisions),
             }
         }
     }
@@ -227,7 +240,7 @@ impl SamplersState {
         Some((rules, counts))
     }
 
-    /// All decisions by each policy that has any, as its present rules and places are.
+    /// All decisions by each policy that has any.
     pub(crate) fn totals(&self) -> Vec<(PolicyName, TailDecisions)> {
         let tallies = self.tallies.iter();
         tallies

@@ -21,9 +21,9 @@ pub struct TailDecisions {
 /// The decisions by one policy's tail, of all samplers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TailCounts {
-    /// All decisions since the policy has its present rules and places.
+    /// All decisions since the policy began to decide the tail, also those by former rules.
     pub total: TailDecisions,
-    /// The decisions in the window.
+    /// The decisions in the window, by the present rules.
     pub recent: TailDecisions,
     /// The window's length, which is shorter while the rules are new.
     pub window: Duration,
@@ -64,7 +64,7 @@ impl TailDecisions {
             .fold(0, |sum: u64, kept| sum.saturating_add(*kept))
     }
 
-    /// Adds other decisions by the same rules.
+    /// Adds other decisions.
     pub(crate) fn add(&mut self, other: &Self) {
         for (rule, kept) in &other.by_rule {
             let sum = self.by_rule.entry(rule.clone()).or_default();

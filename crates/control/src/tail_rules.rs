@@ -44,8 +44,8 @@ impl ServedRules {
     /// Encodes the rules of a namespace.
     ///
     /// Policies that are the same in the rules served `before` are shared with them. A policy is
-    /// thus the same object for as long as neither its rules nor its places change, and its counts
-    /// continue for as long.
+    /// thus the same object for as long as neither its rules nor its places change, and the window of
+    /// its counts continues for as long.
     pub(crate) fn new(
         table: &TailTable,
         namespace: &Namespace,
@@ -77,12 +77,6 @@ impl ServedRules {
             policies: shared.collect(),
             message: message.encode_to_vec().into(),
         }
-    }
-
-    /// True if the policy still has these rules and places.
-    pub(crate) fn has(&self, policy: &PolicyName, rules: &Arc<PolicyRules>) -> bool {
-        let current = self.policies.get(policy);
-        current.is_some_and(|current| Arc::ptr_eq(current, rules))
     }
 }
 

@@ -16,15 +16,21 @@ use crate::{
     window::Window,
 };
 
-/// The counts of a policy's tail for as long as its rules and places stay the same.
+/// The most names of rules in the totals of one policy, apart from those of its present rules and of
+/// late reports. With more, the totals start again at zero: a policy whose rules get a new name with
+/// each change must not take more and more memory.
+const MAX_TOTALED_RULES: usize = 256;
+
+/// The counts of a policy's tail for as long as it decides anywhere.
 #[derive(Debug)]
 pub(crate) struct TailTally {
     rules: Arc<PolicyRules>,
     length: Duration,
     /// The start of the time that the counts cover.
     since: Instant,
+    /// All decisions, also those by former rules.
     total: TailDecisions,
-    /// The traces kept by each rule, as [`Counts::started`] and [`Counts::sampled`] alike.
+    /// The traces kept by each present rule, as [`Counts::started`] and [`Counts::sampled`] alike.
     by_rule: BTreeMap<RuleName, Window>,
     /// The traces that no rule matched. Each is an independent trial of `otherwise`.
     unmatched: Tally,
@@ -49,8 +55,17 @@ impl TailTally {
         }
     }
 
-    pub(crate) fn rules(&self) -> &Arc<PolicyRules> {
-        &self.rules
+    /// Continues with other rules or places, if they have changed. The totals stay; the windows and
+    /// the verdict start again, since the rate of `otherwise` may be another.
+    pub(crate) fn set_rules(&mut self, rules: &Arc<PolicyRules>, now: Instant) {
+        if Arc::ptr_eq(&self.rules, rules) {
+            return;
+        }
+        let mut changed = Self::new(rules.clone(), self.length, now);
+        if self.total.by_rule.len() <= MAX_TOTALED_RULES {
+            changed.total.add(&self.total);
+        }
+        *self = changed;
     }
 
     /// All decisions.
@@ -58,7 +73,12 @@ impl TailTally {
         &self.total
     }
 
-    /// Adds decisions made between two moments.
+    /// Adds decisions by former rules or at former places, to the totals only.
+    pub(crate) fn add_former(&mut self, decisions: &TailDecisions) {
+        self.total.add(decisions);
+    }
+
+    /// Adds decisions by the present rules that were made between two moments.
     pub(crate) fn add(&mut self, decisions: &TailDecisions, from: Instant, to: Instant) {
         self.since = self.since.min(from);
         self.total.add(decisions);
@@ -113,17 +133,26 @@ mod tests {
 
     use super::*;
 
-    fn tally(start: Instant) -> TailTally {
-        let rule = |name: &str| Rule {
+    fn rules(names: &[&str]) -> Arc<PolicyRules> {
+        let rule = |name: &&str| Rule {
             name: name.parse().unwrap(),
             condition: RuleCondition::Error,
         };
-        let keep = vec![rule("errors"), rule("never")];
-        let rules = PolicyRules {
+        let keep = names.iter().map(rule).collect();
+        Arc::new(PolicyRules {
             places: vec![(None, None)],
             tail: TailPolicy::new(keep, "10%".parse().unwrap()).unwrap(),
-        };
-        TailTally::new(Arc::new(rules), Duration::from_secs(60), start)
+        })
+    }
+
+    fn tally(start: Instant) -> TailTally {
+        let rules = rules(&["errors", "never"]);
+        TailTally::new(rules, Duration::from_secs(60), start)
+    }
+
+    fn by_rule(decisions: &TailDecisions) -> Vec<(&str, u64)> {
+        let by_rule = decisions.by_rule.iter();
+        by_rule.map(|(rule, kept)| (rule.as_str(), *kept)).collect()
     }
 
     fn decisions(errors: u64, unmatched: u64, unmatched_kept: u64) -> TailDecisions {
@@ -143,26 +172,14 @@ mod tests {
             tally.add(&decisions(5, 100, 10), at(second - 1), at(second));
         }
         let counts = tally.counts(at(120));
-        let by_rule = |decisions: &TailDecisions| -> Vec<(String, u64)> {
-            let by_rule = decisions.by_rule.iter();
-            by_rule
-                .map(|(rule, kept)| (rule.to_string(), *kept))
-                .collect()
-        };
-        assert_eq!(
-            by_rule(&counts.total),
-            [("errors".to_owned(), 600), ("never".to_owned(), 0)]
-        );
+        assert_eq!(by_rule(&counts.total), [("errors", 600), ("never", 0)]);
         assert_eq!(
             (counts.total.decided(), counts.total.kept()),
             (12_600, 1_800)
         );
         assert_eq!(counts.window, Duration::from_secs(60));
         // The newest of the 60 buckets has only just begun.
-        assert_eq!(
-            by_rule(&counts.recent),
-            [("errors".to_owned(), 295), ("never".to_owned(), 0)]
-        );
+        assert_eq!(by_rule(&counts.recent), [("errors", 295), ("never", 0)]);
         assert_eq!(
             (counts.recent.unmatched, counts.recent.unmatched_kept),
             (5_900, 590)
@@ -170,6 +187,32 @@ mod tests {
         let otherwise = counts.otherwise.unwrap();
         assert_eq!(otherwise.verdict, Verdict::Consistent);
         assert!(otherwise.interval.lower < 0.1 && 0.1 < otherwise.interval.upper);
+    }
+
+    #[test]
+    fn totals_stay_with_other_rules() {
+        let start = Instant::now();
+        let mut tally = tally(start);
+        tally.add(&decisions(5, 100, 10), start, start);
+        tally.set_rules(&rules(&["never", "slow"]), start);
+        tally.add_former(&decisions(1, 20, 2));
+        let counts = tally.counts(start);
+        let total = [("errors", 6), ("never", 0), ("slow", 0)];
+        assert_eq!(by_rule(&counts.total), total);
+        assert_eq!((counts.total.decided(), counts.total.kept()), (126, 18));
+        assert_eq!(by_rule(&counts.recent), [("never", 0), ("slow", 0)]);
+        assert_eq!((counts.recent.decided(), counts.otherwise), (0, None));
+    }
+
+    #[test]
+    fn names_of_former_rules_are_bounded() {
+        let start = Instant::now();
+        let mut tally = tally(start);
+        for number in 0..2 * MAX_TOTALED_RULES {
+            let name = format!("rule-{number}");
+            tally.set_rules(&rules(&[name.as_str()]), start);
+            assert!(tally.total().by_rule.len() <= MAX_TOTALED_RULES + 1);
+        }
     }
 
     #[test]

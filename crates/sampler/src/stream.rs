@@ -8,7 +8,7 @@ use spoor_proto::spoor::control::v1::{
     sampler_message::Message, tail_rule_stream_client::TailRuleStreamClient,
 };
 use spoor_telemetry::control_stream::{
-    Connection, Credentials, Exchange, Intervals, Link, SessionError, Sessions,
+    Connection, Credentials, Exchange, Intervals, Link, SessionError, Sessions, in_parts,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,10 @@ use crate::in_force::{RulesInForce, to_wire};
 
 /// The longest message with rules. A rule may take 16 KiB.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 32 << 20;
+
+/// The most bytes of counts in one report. The control plane accepts messages of 4 MiB with 262,144
+/// counts of policies and rules, of which each takes at least seven bytes.
+const MAX_COUNTS_BYTES: usize = 1 << 20;
 
 /// The sessions in which the sampler receives its rules.
 #[derive(Debug)]
@@ -88,6 +92,7 @@ struct Session<'a> {
     exchange: RuleExchange,
     link: &'a mut Link,
     opened: Instant,
+    /// All counts that were reported in this session, and the time of the last report.
     last: Option<(Vec<TailCount>, Instant)>,
 }
 
@@ -133,7 +138,7 @@ impl Session<'_> {
         self.sessions.rules.set_connected(true);
     }
 
-    /// Sends a report if something has changed or the last is old.
+    /// Sends the counts that have changed, or none if the last report is old.
     async fn report(&mut self) -> Result<(), SessionError> {
         let counts = self.sessions.rules.counts();
         let intervals = self.sessions.intervals;
@@ -141,34 +146,83 @@ impl Session<'_> {
         if self.opened.elapsed() >= intervals.deadline {
             self.set_accepted();
         }
-        // One interval early, since the next tick would be too late.
-        let is_due = self.last.as_ref().is_none_or(|(last, at)| {
-            *last != counts || at.elapsed() + intervals.report > intervals.heartbeat
+        // Only decisions by the latest rules are added, and their counts come last.
+        let unchanged = self.last.as_ref().map_or(0, |(last, _)| {
+            let pairs = last.iter().zip(&counts);
+            pairs.take_while(|(last, count)| last == count).count()
         });
+        let changed = counts.get(unchanged..).unwrap_or_default().to_vec();
+        // One interval early, since the next tick would be too late.
+        let is_due = !changed.is_empty()
+            || self
+                .last
+                .as_ref()
+                .is_none_or(|(_, at)| at.elapsed() + intervals.report > intervals.heartbeat);
         if !is_due {
             return Ok(());
         }
-        self.last = Some((counts.clone(), Instant::now()));
-        self.exchange.send(message(report(counts))).await
+        self.last = Some((counts, Instant::now()));
+        for report in reports(changed) {
+            self.exchange.send(report).await?;
+        }
+        Ok(())
     }
 
     /// Sends the final report.
     async fn shutdown_notice(&mut self) {
-        let last = message(report(self.sessions.rules.counts()));
+        let last = reports(self.sessions.rules.counts());
         let deadline = self.sessions.intervals.shutdown_notice;
         self.exchange.finish(last, deadline).await;
     }
 }
 
-fn report(counts: Vec<TailCount>) -> Message {
-    Message::Report(TailReport {
-        counts,
-        unix_millis: Timestamp::now().as_millisecond(),
-    })
+/// Divides counts into messages that the control plane accepts. There is at least one, since a report
+/// without counts shows that the stream is in use.
+fn reports(counts: Vec<TailCount>) -> Vec<SamplerMessage> {
+    let unix_millis = Timestamp::now().as_millisecond();
+    let parts = in_parts(counts, MAX_COUNTS_BYTES).into_iter();
+    let reports = parts.map(|counts| {
+        message(Message::Report(TailReport {
+            counts,
+            unix_millis,
+        }))
+    });
+    reports.collect()
 }
 
 fn message(message: Message) -> SamplerMessage {
     SamplerMessage {
         message: Some(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use spoor_proto::spoor::control::v1::{RuleCount, Version};
+
+    use super::*;
+
+    #[test]
+    fn long_reports_are_divided() {
+        let count = TailCount {
+            version: Some(Version {
+                epoch: u64::MAX,
+                sequence: 1,
+            }),
+            policy: "x".repeat(63),
+            rules: vec![RuleCount::default(); 4],
+            ..TailCount::default()
+        };
+        let reports = reports(vec![count; 50_000]);
+        assert!(reports.len() > 1);
+        let mut counts = 0;
+        for report in &reports {
+            assert!(report.encoded_len() < 4 << 20);
+            if let Some(Message::Report(report)) = &report.message {
+                counts += report.counts.len();
+            }
+        }
+        assert_eq!(counts, 50_000);
     }
 }

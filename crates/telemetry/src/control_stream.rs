@@ -9,6 +9,7 @@
 
 mod config;
 mod connection;
+mod parts;
 mod reconnect;
 mod session;
 
@@ -22,6 +23,7 @@ use crate::sampler::Live;
 pub use crate::credentials::{Credentials, CredentialsError};
 pub use config::{ControlStream, Intervals};
 pub use connection::{Connection, Exchange, SessionError};
+pub use parts::in_parts;
 pub use reconnect::{Link, Sessions, keep_connected};
 use session::PolicySessions;
 

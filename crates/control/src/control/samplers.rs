@@ -27,7 +27,7 @@ impl Control {
         samplers.map_or_else(Vec::new, |samplers| samplers.states(Instant::now()))
     }
 
-    /// The decisions by a policy's tail, as its present rules and places are.
+    /// The decisions by a policy's tail.
     ///
     /// `None` if the policy decides the tail nowhere, or its namespace has no samplers.
     #[must_use]

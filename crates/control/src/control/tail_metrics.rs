@@ -27,7 +27,7 @@ impl Control {
         registry.register_collector(Box::new(TailMetrics(self.clone())));
     }
 
-    /// All decisions by the present rules of each policy that has any.
+    /// All decisions by each policy that has any.
     fn tail_decisions(&self) -> Vec<(Namespace, PolicyName, TailDecisions)> {
         let samplers = self.0.samplers.all().into_iter();
         let decisions = samplers.flat_map(|samplers| {

@@ -67,8 +67,7 @@ impl Service<http::Request<Body>> for TailRuleStreamService {
 }
 
 impl StreamMessage for SamplerMessage {
-    /// Room for the counts of about 20,000 policies of four rules. A sampler reports those of each
-    /// version that it has decided by.
+    /// Room for the counts of about 20,000 policies of four rules. A sampler divides longer reports.
     const MAX_BYTES: usize = 4 * 1024 * 1024;
     /// A count of a rule with a name of ten letters has about 16 bytes encoded. An empty one has only
     /// two, but takes 32 once decoded, and an empty count of a policy takes 96.

@@ -188,6 +188,19 @@ fn unknown_versions_are_ignored() {
 }
 
 #[test]
+fn counts_left_out_stay() {
+    let history = history(&[1]);
+    let mut ledger = TailLedger::default();
+    let mut report = |policy, errors| {
+        let counts = [count(1, policy, errors, (0, 0))];
+        apply(&mut ledger, &history, &[1], &counts)
+    };
+    assert_eq!(report("one", 5), Ok(vec![(5, 0, 0)]));
+    assert_eq!(report("two", 3), Ok(vec![(3, 0, 0)]));
+    assert_eq!(report("one", 6), Ok(vec![(1, 0, 0)]));
+}
+
+#[test]
 fn resumed_counts_are_a_baseline() {
     let history = history(&[1, 2, 3]);
     let mut ledger = TailLedger::resume_at(2);

@@ -1,7 +1,7 @@
 //! Rules from the control plane.
 
 use rstest::rstest;
-use spoor_proto::spoor::control::v1::{TailCount, sampler_message::Message};
+use spoor_proto::spoor::control::v1::{TailCount, TailReport, sampler_message::Message};
 use tempfile::TempDir;
 
 use crate::{
@@ -60,8 +60,39 @@ async fn decisions_are_reported() {
     assert_eq!((count.unmatched, count.unmatched_kept), (2, 0));
     let metric = r#"spoor_sampler_rule_traces_kept_total{policy="errors",rule="failed"}"#;
     assert_eq!(sampler.metric(metric).await, Some(1.0));
+    let metric = r#"spoor_sampler_policy_spans_decided_total{policy="errors"}"#;
+    assert_eq!(sampler.metric(metric).await, Some(6.0));
     let metric = "spoor_sampler_control_plane_connected";
     assert_eq!(sampler.metric(metric).await, Some(1.0));
+    sampler.stop().await;
+}
+
+#[tokio::test]
+async fn only_changed_counts_are_repeated() {
+    let (_receiver, output) = Receiver::start().await;
+    let mut plane = Plane::start().await;
+    let sampler = Running::start(args(), output, Some(plane.address)).await;
+    let mut stream = plane.next().await;
+    stream.hello().await;
+    let reported = |report: TailReport| -> Vec<(u64, u64)> {
+        let counts = report.counts.into_iter();
+        counts
+            .map(|count| (count.version.unwrap().sequence, count.decided))
+            .collect()
+    };
+    for sequence in 1..=2 {
+        stream.push(keep_errors(sequence, "0%")).await;
+        assert_eq!(stream.acknowledged().await, sequence);
+        sampler.send(&trace(sequence, false)).await;
+        let report = stream.report(|report| !report.counts.is_empty()).await;
+        assert_eq!(reported(report), [(sequence, 1)]);
+    }
+    // A new stream may be that of a control plane that has no counts yet.
+    drop(stream);
+    let mut stream = plane.next().await;
+    stream.hello().await;
+    let report = stream.report(|report| !report.counts.is_empty()).await;
+    assert_eq!(reported(report), [(1, 1), (2, 1)]);
     sampler.stop().await;
 }
 

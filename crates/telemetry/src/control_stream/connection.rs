@@ -175,18 +175,9 @@ impl<Out, In> Exchange<Out, In> {
             .map_err(|_| SessionError::Closed)
     }
 
-    /// Sends the final report and waits until the control plane has seen the end of the stream, for
-    /// at most `deadline`.
-    pub async fn finish(&mut self, last: Out, deadline: Duration) {
-        self.finish_in_parts([last], deadline).await;
-    }
-
-    /// As [`Exchange::finish`], with a final report of several messages.
-    pub async fn finish_in_parts(
-        &mut self,
-        parts: impl IntoIterator<Item = Out>,
-        deadline: Duration,
-    ) {
+    /// Sends the final report, in one or several messages, and waits until the control plane has seen
+    /// the end of the stream, for at most `deadline`.
+    pub async fn finish(&mut self, parts: impl IntoIterator<Item = Out>, deadline: Duration) {
         let finishing = async {
             let mut is_sent = true;
             for part in parts {

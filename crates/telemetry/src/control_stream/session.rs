@@ -3,7 +3,6 @@
 use std::{mem, time::Duration};
 
 use jiff::Timestamp;
-use prost::Message;
 use spoor_policy::Fault;
 use spoor_proto::spoor::control::v1::{
     self, Acknowledgement, ClientMessage, DroppedSpans, Hello, Plan, Refusal, Report,
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     config::ControlStream,
     connection::{Connection, Exchange, SessionError},
+    parts::in_parts,
     reconnect::{Link, Sessions},
 };
 use crate::{batch::DropReason, faults, sampler::to_wire};
@@ -172,7 +172,7 @@ impl Session<'_> {
         let parts = parts(report(self.stream)).into_iter();
         let parts = parts.map(|part| message(client_message::Message::Report(part)));
         let deadline = self.stream.intervals.shutdown_notice;
-        self.exchange.finish_in_parts(parts, deadline).await;
+        self.exchange.finish(parts, deadline).await;
         Ok(())
     }
 
@@ -212,20 +212,12 @@ fn report(stream: &ControlStream) -> Report {
 /// left out when reports are compared, and a part of the counts, which are independent of each other.
 fn parts(mut report: Report) -> Vec<Report> {
     report.unix_millis = Some(Timestamp::now().as_millisecond());
-    let counts = mem::take(&mut report.counts);
-    let mut parts = vec![];
-    let mut part = report.clone();
-    let mut bytes = 0;
-    for count in counts {
-        bytes += count.encoded_len();
-        if bytes > MAX_COUNTS_BYTES {
-            bytes = count.encoded_len();
-            parts.push(mem::replace(&mut part, report.clone()));
-        }
-        part.counts.push(count);
-    }
-    parts.push(part);
-    parts
+    let counts = in_parts(mem::take(&mut report.counts), MAX_COUNTS_BYTES).into_iter();
+    let parts = counts.map(|counts| Report {
+        counts,
+        ..report.clone()
+    });
+    parts.collect()
 }
 
 fn fault(message: v1::Fault) -> Option<Fault> {

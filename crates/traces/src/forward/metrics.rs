@@ -63,6 +63,10 @@ fn by_policy(
     let help = "Traces decided on, by policy";
     let decided = of_policies(|it| it.decided);
     metrics.labelled_counters(name, help, &decided)?;
+    let name = "spoor_sampler_policy_spans_decided";
+    let help = "Spans of the traces decided on, by policy, without those that arrived later";
+    let spans = of_policies(|it| it.spans);
+    metrics.labelled_counters(name, help, &spans)?;
     let name = "spoor_sampler_policy_traces_unmatched";
     let help = "Traces that none of the policy's rules matched";
     let unmatched = of_policies(|it| it.unmatched);

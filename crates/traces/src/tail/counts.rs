@@ -26,6 +26,8 @@ pub struct TailCount {
 pub struct PolicyDecisions {
     /// The traces decided.
     pub decided: u64,
+    /// Their spans that had arrived.
+    pub spans: u64,
     /// The traces kept because of each rule that kept any.
     pub rules: Vec<(RuleName, u64)>,
     /// The traces that no rule matched.
@@ -35,8 +37,9 @@ pub struct PolicyDecisions {
 }
 
 impl PolicyDecisions {
-    fn count(&mut self, kept: Option<&KeepReason>) {
+    fn count(&mut self, kept: Option<&KeepReason>, spans: usize) {
         self.decided += 1;
+        self.spans += spans as u64;
         match kept {
             Some(KeepReason::Rule { rule, .. }) => self.add(rule, 1),
             _ => {
@@ -56,6 +59,7 @@ impl PolicyDecisions {
 
     fn merge(&mut self, other: &Self) {
         self.decided += other.decided;
+        self.spans += other.spans;
         self.unmatched += other.unmatched;
         self.unmatched_kept += other.unmatched_kept;
         for (rule, kept) in &other.rules {
@@ -117,15 +121,16 @@ impl Counts {
         }
     }
 
-    /// Counts a decision by a policy. `kept` is the reason if the trace was kept.
+    /// Counts a decision by a policy on a trace of so many spans. `kept` is the reason if the trace was
+    /// kept.
     #[inline]
-    pub(super) fn count(&mut self, policy: PolicyRef<'_>, kept: Option<&KeepReason>) {
+    pub(super) fn count(&mut self, policy: PolicyRef<'_>, kept: Option<&KeepReason>, spans: usize) {
         let Some((_, policies)) = self.versions.back_mut() else {
             return;
         };
         match policies.get_mut(&policy) {
-            Some(decisions) => decisions.count(kept),
-            None => policies.entry(policy.key()).or_default().count(kept),
+            Some(decisions) => decisions.count(kept, spans),
+            None => policies.entry(policy.key()).or_default().count(kept, spans),
         }
     }
 
@@ -186,7 +191,7 @@ mod tests {
             namespace: &Namespace::new(namespace).unwrap(),
             name: &policy(),
         };
-        counts.count(policy, kept);
+        counts.count(policy, kept, 2);
     }
 
     fn by_rule() -> KeepReason {
@@ -218,6 +223,7 @@ mod tests {
         let counted = counts.by_version();
         let expected = PolicyDecisions {
             decided: 3,
+            spans: 6,
             rules: vec![(RuleName::new("failed").unwrap(), 1)],
             unmatched: 2,
             unmatched_kept: 1,
@@ -257,6 +263,7 @@ mod tests {
         assert_eq!(counts.by_version().len(), MAX_VERSIONS);
         let sums = counts.by_policy();
         assert_eq!(sums[0].1.decided, 2 * MAX_VERSIONS as u64);
+        assert_eq!(sums[0].1.spans, 4 * MAX_VERSIONS as u64);
         assert_eq!(sums[0].1.rules[0].1, 2 * MAX_VERSIONS as u64);
     }
 }

@@ -174,7 +174,7 @@ impl TailSampler {
         let count = spans.len();
         let decided = decide(&self.table, &mut self.resource_rules, id, &spans);
         if let Some(policy) = decided.policy {
-            self.counts.count(policy, decided.kept.as_ref());
+            self.counts.count(policy, decided.kept.as_ref(), count);
         }
         let decision = match decided.kept {
             Some(kept) => {

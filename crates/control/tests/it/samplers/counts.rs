@@ -19,7 +19,7 @@ fn counts(server: &TestServer, policy: &str) -> Option<TailCounts> {
     server.control.tail_counts(&key(policy))
 }
 
-/// All decisions since the rules are in force: decided, kept, unmatched, unmatched and kept.
+/// All decisions by the policy: decided, kept, unmatched, unmatched and kept.
 fn total(server: &TestServer, policy: &str) -> [u64; 4] {
     let total = counts(server, policy).unwrap().total;
     let (decided, kept) = (total.decided(), total.kept());
@@ -92,24 +92,31 @@ async fn decisions_of_this_process_are_counted() {
     assert_eq!(total(&server, "one"), [15, 6, 10, 1]);
     assert_eq!(counts(&server, "unknown"), None);
     server.control.publish(resolved(&[tail("one", "a", "20%")]));
-    assert_eq!(total(&server, "one"), [0; 4]);
+    assert_eq!(total(&server, "one"), [15, 6, 10, 1]);
+    add("one");
+    assert_eq!(total(&server, "one"), [30, 12, 20, 2]);
 }
 
 #[tokio::test]
-async fn changed_rules_start_at_zero() {
+async fn totals_outlast_changed_rules() {
     let policies = |of_one: &str| [tail("one", "a", of_one), tail("two", "b", "10%")];
     let server = TestServer::with(&policies("10%")).await;
     let mut sampler = server.sampler("sampler-0").await;
     let before = sampler.accept_rules().await;
-    let old = |policy, errors| tail_count(&before, policy, errors, (0, 0));
+    let old = |policy, errors| tail_count(&before, policy, errors, (100, 10));
     sampler.report(vec![old("one", 5), old("two", 5)]).await;
-    eventually("the first counts", || total(&server, "two")[0] == 5).await;
+    eventually("the first counts", || total(&server, "two")[0] == 105).await;
+    let recent = |policy| counts(&server, policy).unwrap().recent.decided();
+    assert_eq!((recent("one"), recent("two")), (105, 105));
 
     server.control.publish(resolved(&policies("20%")));
-    assert_eq!(total(&server, "one"), [0; 4]);
-    assert_eq!(total(&server, "two"), [5, 5, 0, 0]);
+    assert_eq!(total(&server, "one"), [105, 15, 100, 10]);
+    assert_eq!(total(&server, "two"), [105, 15, 100, 10]);
+    assert_eq!((recent("one"), recent("two")), (0, 105));
+    assert_eq!(counts(&server, "one").unwrap().otherwise, None);
     let after = sampler.accept_rules().await;
-    // Decisions by the old rules that are reported late count only where the rules are the same.
+    // Decisions by the old rules that are reported late are in the window only where the rules are the
+    // same.
     let late = vec![
         old("one", 9),
         old("two", 9),
@@ -117,12 +124,22 @@ async fn changed_rules_start_at_zero() {
         tail_count(&after, "two", 1, (0, 0)),
     ];
     sampler.report(late).await;
-    eventually("the later counts", || total(&server, "two")[0] == 10).await;
-    assert_eq!(total(&server, "one"), [1, 1, 0, 0]);
+    eventually("the later counts", || total(&server, "two")[0] == 110).await;
+    assert_eq!(total(&server, "one"), [110, 20, 100, 10]);
+    assert_eq!((recent("one"), recent("two")), (1, 110));
 
     server.control.publish(resolved(&[tail("one", "b", "20%")]));
-    assert_eq!(total(&server, "one"), [0; 4]);
+    assert_eq!(total(&server, "one"), [110, 20, 100, 10]);
     assert_eq!(counts(&server, "two"), None);
+    let metric = "spoor_control_tail_policy_traces_decided_total";
+    let of_one = r#"{namespace="default",policy="one"}"#;
+    server
+        .wait_for_metric(&format!("{metric}{of_one} 110"))
+        .await;
+
+    // A policy that has decided nowhere in the meantime begins again.
+    server.control.publish(resolved(&policies("20%")));
+    assert_eq!(total(&server, "two"), [0; 4]);
 }
 
 #[tokio::test]
