@@ -188,6 +188,7 @@ fn log_recovery(recovery: Recovery) {
         traces_waiting = recovery.traces_waiting,
         resent = recovery.resent,
         corrupt_files = recovery.corrupt_files,
+        skipped_records = recovery.skipped_records,
         "journal read"
     );
 }

@@ -36,7 +36,7 @@ pub enum KeepReason {
         policy: PolicyName,
     },
     /// A policy keeps it, but the policy's name is not recorded, since traces were kept for too
-    /// many different reasons.
+    /// many different reasons, or a later version recorded it.
     #[display("a policy whose name was not recorded")]
     UnnamedPolicy,
 }

@@ -14,6 +14,9 @@
 //! What is written survives the process, whether it is killed by SIGKILL or for lack of memory.
 //! Files are not synchronised, so the loss of a node may lose the last seconds.
 //!
+//! What follows a damaged record in its segment cannot be read; the next segment has its numbers in
+//! its first record. An intact record that only a later version understands is skipped alone.
+//!
 //! A segment is deleted when every trace with spans in it or in an older segment is decided and
 //! sent. Its decisions are remembered in other files for ten minutes ([`remembered`]).
 
@@ -38,7 +41,7 @@ use super::position::Position;
 use crate::{TraceId, keep_reason::Reasons, tail::Decision};
 use files::FileKind;
 pub(super) use files::delete;
-use record::{GATHERED, HEADER_BYTES, Kind};
+use record::{GATHERED, HEADER_BYTES, Kind, NUMBERED};
 use remembered::{Code, Entry, RememberedFiles};
 pub(super) use replay::{Outcome, Replay, Replayed};
 use segment::ActiveSegment;
@@ -207,7 +210,7 @@ impl Journal {
         if self.bytes() + bytes > self.settings.max_bytes {
             return Err(JournalError::Full { path: path() });
         }
-        let flags = if is_gathered { GATHERED } else { 0 };
+        let flags = NUMBERED | if is_gathered { GATHERED } else { 0 };
         let time = unix_ms();
         self.roll_if_full(time)?;
         self.active.append((Kind::Request, flags, time), request)?;
@@ -237,7 +240,8 @@ impl Journal {
                 time,
             });
         }
-        self.active.append((Kind::Decisions, 0, time), &self.body)?;
+        let fields = (Kind::Decisions, NUMBERED, time);
+        self.active.append(fields, &self.body)?;
         self.active.remembered.entries.extend(entries);
         Ok(self.number())
     }

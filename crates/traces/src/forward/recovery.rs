@@ -24,6 +24,9 @@ pub struct Recovery {
     pub resent: u64,
     /// Files of the journal of which the rest could not be read.
     pub corrupt_files: u64,
+    /// Intact records of the journal that were skipped, since this version does not understand
+    /// them.
+    pub skipped_records: u64,
 }
 
 /// Opens a journal and replays it into a sampler and its output, which are empty.
@@ -76,6 +79,7 @@ impl<'a> Recovering<'a> {
             traces_waiting: self.sampler.totals().traces_gathering,
             resent,
             corrupt_files: replayed.corrupt_files,
+            skipped_records: replayed.skipped_records,
         }
     }
 
@@ -88,7 +92,8 @@ impl<'a> Recovering<'a> {
 
 impl Replay for Recovering<'_> {
     fn confirmed(&mut self, confirmed: Position) {
-        self.outgoing.tracker = Some(Tracker::replaying(confirmed));
+        let tracker = &mut self.outgoing.tracker;
+        tracker.get_or_insert_with(Tracker::replaying).confirmed = confirmed;
     }
 
     fn begin(&mut self, record: u64, segment: u64, time: u64) {

@@ -13,7 +13,7 @@ pub(super) struct Tracker {
     /// The place after the last span.
     position: Position,
     /// The spans before this place were sent by an earlier process.
-    confirmed: Position,
+    pub(super) confirmed: Position,
     is_replaying: bool,
     /// The decisions that are not in the journal yet. The next record contains them.
     decided: Vec<(TraceId, Decision)>,
@@ -38,11 +38,11 @@ struct SegmentUse {
 }
 
 impl Tracker {
-    /// Discards the spans before `confirmed` until the replay ends.
-    pub(super) fn replaying(confirmed: Position) -> Self {
+    /// Discards the spans before the confirmed place until the replay ends.
+    pub(super) fn replaying() -> Self {
         Self {
             position: Position::default(),
-            confirmed,
+            confirmed: Position::default(),
             is_replaying: true,
             decided: Vec::new(),
             passed: Vec::new(),

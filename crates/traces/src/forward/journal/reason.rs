@@ -38,8 +38,12 @@ pub(super) fn encode(reason: &KeepReason) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a reason; `None` if it is invalid.
-pub(super) fn decode(bytes: &[u8]) -> Option<KeepReason> {
+/// Decodes a reason. The trace of one that only a later version knows is kept, too.
+pub(super) fn decode(bytes: &[u8]) -> KeepReason {
+    known(bytes).unwrap_or(KeepReason::UnnamedPolicy)
+}
+
+fn known(bytes: &[u8]) -> Option<KeepReason> {
     let mut fields = Fields(bytes);
     let [number] = fields.array()?;
     let reason = match number {

@@ -16,7 +16,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// The kind of a record. The numbers are in files: a kind that is removed keeps its number.
+/// The kind of a record. The numbers are in files: a kind that is removed keeps its number, and
+/// earlier versions skip the records of one that is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The first record of a segment.
@@ -49,6 +50,8 @@ impl Kind {
 
 /// The flag of a request that arrived while tail rules were in force.
 pub(super) const GATHERED: u8 = 1;
+/// The flag of a record that has a number. A version that does not know its kind counts it by this.
+pub(super) const NUMBERED: u8 = 2;
 /// The bytes before a record's body.
 pub(super) const HEADER_BYTES: usize = 24;
 const CHECKSUM_AT: usize = 16;
@@ -73,7 +76,7 @@ pub(super) fn header(
     Some(header)
 }
 
-fn checksum(start: &[u8], body: &[u8], file: u64, offset: u64) -> u64 {
+pub(super) fn checksum(start: &[u8], body: &[u8], file: u64, offset: u64) -> u64 {
     let seed = file.rotate_left(OFFSET_BITS) ^ offset;
     xxh3_64_with_seed(body, xxh3_64_with_seed(start, seed))
 }
@@ -81,7 +84,8 @@ fn checksum(start: &[u8], body: &[u8], file: u64, offset: u64) -> u64 {
 /// A record of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record<'a> {
-    pub(super) kind: Kind,
+    /// `None` for a kind that only a later version knows.
+    pub(super) kind: Option<Kind>,
     pub(super) flags: u8,
     pub(super) time: u64,
     pub(super) body: &'a [u8],
@@ -141,11 +145,9 @@ impl<'a> Records<'a> {
         if checksum(start, body, self.file, self.offset()) != expected {
             return Err(Damage::Corrupt);
         }
-        // The checksum is right, so a later version wrote an unknown kind.
-        let kind = Kind::from_number(kind).ok_or(Damage::Corrupt)?;
         self.offset += HEADER_BYTES + body.len();
         Ok(Some(Record {
-            kind,
+            kind: Kind::from_number(kind),
             flags,
             time,
             body,

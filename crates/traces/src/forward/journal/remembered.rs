@@ -91,7 +91,7 @@ impl Block {
         let mut encoded = Fields(fields.bytes()?);
         let mut reasons = Vec::new();
         while !encoded.is_empty() {
-            reasons.push(reason::decode(encoded.bytes()?)?);
+            reasons.push(reason::decode(encoded.bytes()?));
         }
         let mut entries = Vec::new();
         while !fields.is_empty() {

@@ -10,7 +10,7 @@ use super::{
     JournalError,
     files::{self, FileKind},
     reason,
-    record::{Damage, Fields, GATHERED, Kind, Record, Records, write_bytes},
+    record::{Damage, Fields, GATHERED, Kind, NUMBERED, Record, Records, write_bytes},
     remembered::{Block, Code, Entry, Remembered, RememberedFile, RememberedFiles},
     unix_ms,
 };
@@ -25,9 +25,23 @@ pub(in crate::forward) enum Outcome {
     Kept(KeepReason),
 }
 
+impl Outcome {
+    fn new(code: Code, reasons: &[KeepReason]) -> Self {
+        match (code, code.reason()) {
+            (Code::PASSED, _) => Self::Passed,
+            (_, None) => Self::Dropped,
+            (_, Some(number)) => {
+                let reason = reasons.get(number).cloned();
+                Self::Kept(reason.unwrap_or(KeepReason::UnnamedPolicy))
+            }
+        }
+    }
+}
+
 /// The state that a journal's records are applied to, in their order.
 pub(in crate::forward) trait Replay {
-    /// The spans before this place were sent. Comes first.
+    /// The spans before this place were sent. Comes first, and again with an earlier place when
+    /// records are skipped.
     fn confirmed(&mut self, confirmed: Position);
 
     /// The effects of this record follow, which was written at this time. Records of segments that
@@ -48,6 +62,8 @@ pub(in crate::forward) struct Replayed {
     pub(in crate::forward) decisions: u64,
     /// Files of which the rest could not be read.
     pub(in crate::forward) corrupt_files: u64,
+    /// Intact records that this version does not understand.
+    pub(in crate::forward) skipped_records: u64,
 }
 
 /// The files found, and the numbers with which to continue.
@@ -75,6 +91,7 @@ pub(super) fn read(folder: &Path, replay: &mut impl Replay) -> Result<Found, Jou
         folder,
         replay,
         replayed: Replayed::default(),
+        confirmed,
         next_record: FIRST_RECORD,
         lost: BTreeMap::new(),
     };
@@ -99,14 +116,14 @@ pub(super) fn read(folder: &Path, replay: &mut impl Replay) -> Result<Found, Jou
         next_segment: numbers.last().copied().unwrap_or(0).max(last_remembered) + 1,
         segments,
         next_record: pass.next_record.max(confirmed.record),
-        confirmed,
+        confirmed: pass.confirmed,
         remembered,
         replayed: pass.replayed,
     })
 }
 
-/// The confirmed place in the last segment that has one. It only grows, and each segment begins
-/// with it.
+/// The confirmed place in the last segment that has one: each segment begins with it. It only
+/// grows, except at a start that skips records.
 fn last_confirmed(folder: &Path, numbers: &[u64]) -> Result<Position, JournalError> {
     for number in numbers.iter().rev() {
         let bytes = files::read(&files::path(folder, FileKind::Segment, *number))?;
@@ -116,12 +133,12 @@ fn last_confirmed(folder: &Path, numbers: &[u64]) -> Result<Position, JournalErr
         while let Ok(Some(record)) = records.next() {
             let mut fields = Fields(record.body);
             match record.kind {
-                Kind::Segment => {
+                Some(Kind::Segment) => {
                     let _first_record = fields.u64();
                     confirmed = position(&mut fields).or(confirmed);
                 }
-                Kind::Confirmed => confirmed = position(&mut fields).or(confirmed),
-                Kind::Request | Kind::Reason | Kind::Decisions | Kind::Remembered => {}
+                Some(Kind::Confirmed) => confirmed = position(&mut fields).or(confirmed),
+                _ => {}
             }
         }
         if let Some(confirmed) = confirmed {
@@ -141,6 +158,8 @@ struct Pass<'a, R> {
     folder: &'a Path,
     replay: &'a mut R,
     replayed: Replayed,
+    /// The place before which all spans were sent.
+    confirmed: Position,
     next_record: u64,
     /// The decisions of segments that are missing between others.
     lost: BTreeMap<u64, Block>,
@@ -180,16 +199,19 @@ impl<R: Replay> Pass<'_, R> {
                     // The process was killed while it wrote the file, and has not deleted the
                     // segment.
                     Err(Damage::Torn) => break,
-                    Err(Damage::Corrupt) => None,
+                    Err(Damage::Corrupt) => {
+                        self.skip_rest(path, offset);
+                        break;
+                    }
                     Ok(Some(record)) => {
                         file.last_time = record.time;
                         Block::decode(record.body, record.time)
-                            .filter(|_| record.kind == Kind::Remembered)
+                            .filter(|_| record.kind == Some(Kind::Remembered))
                     }
                 };
                 let Some(block) = block else {
-                    self.skip_rest(path.clone(), offset);
-                    break;
+                    self.skip_record(&path, offset);
+                    continue;
                 };
                 last_segment = last_segment.max(block.segment.min(MAX_RECORD));
                 self.remember(block, segments);
@@ -227,14 +249,7 @@ impl<R: Replay> Pass<'_, R> {
             if entry.time < oldest {
                 continue;
             }
-            let outcome = match (entry.code, entry.code.reason()) {
-                (Code::PASSED, _) => Outcome::Passed,
-                (_, None) => Outcome::Dropped,
-                (_, Some(number)) => match block.reasons.get(number) {
-                    Some(reason) => Outcome::Kept(reason.clone()),
-                    None => continue,
-                },
-            };
+            let outcome = Outcome::new(entry.code, &block.reasons);
             self.replay.begin(0, block.segment, entry.time);
             self.replay.decision(entry.id, outcome);
             self.replayed.decisions += 1;
@@ -265,8 +280,13 @@ impl<R: Replay> Pass<'_, R> {
                 Ok(None) => break,
                 Ok(Some(record)) => {
                     // Each segment begins with its first record, so that it is read by itself.
-                    let is_in_place = (record.kind == Kind::Segment) == (offset == 0);
+                    let is_in_place = (record.kind == Some(Kind::Segment)) == (offset == 0);
                     if is_in_place && self.apply(&record, &mut segment).is_some() {
+                        continue;
+                    }
+                    // Without the first record, the numbers of the others are unknown.
+                    if offset > 0 {
+                        self.skip_record(&path, offset);
                         continue;
                     }
                 }
@@ -285,9 +305,14 @@ impl<R: Replay> Pass<'_, R> {
         Ok((len, segment.remembered))
     }
 
-    /// Applies a record; `None` if its content is invalid.
+    /// Applies a record; `None` if its content is not understood.
     fn apply(&mut self, record: &Record<'_>, segment: &mut Segment) -> Option<()> {
-        match record.kind {
+        if record.flags & NUMBERED != 0 {
+            self.replay
+                .begin(self.next_record, segment.number, record.time);
+            self.next_record += 1;
+        }
+        match record.kind? {
             Kind::Segment => {
                 let mut fields = Fields(record.body);
                 let first = fields.u64().filter(|first| *first <= MAX_RECORD)?;
@@ -296,7 +321,6 @@ impl<R: Replay> Pass<'_, R> {
                 self.next_record = self.next_record.max(first);
             }
             Kind::Request => {
-                self.begin_numbered(record, segment);
                 let is_gathered = record.flags & GATHERED != 0;
                 let passed = self.replay.request(record.body, is_gathered)?;
                 let entries = passed.into_iter().map(|id| Entry {
@@ -308,7 +332,7 @@ impl<R: Replay> Pass<'_, R> {
                 self.replayed.requests += 1;
             }
             Kind::Reason => {
-                segment.reasons.push(reason::decode(record.body)?);
+                segment.reasons.push(reason::decode(record.body));
                 write_bytes(&mut segment.remembered.reasons, record.body);
             }
             Kind::Decisions => self.apply_decisions(record, segment)?,
@@ -321,15 +345,11 @@ impl<R: Replay> Pass<'_, R> {
     }
 
     fn apply_decisions(&mut self, record: &Record<'_>, segment: &mut Segment) -> Option<()> {
-        self.begin_numbered(record, segment);
         let mut fields = Fields(record.body);
         while !fields.is_empty() {
             let id = TraceId::from_bytes(fields.array()?);
             let code = Code(fields.u16()?);
-            let outcome = match code.reason() {
-                None => Outcome::Dropped,
-                Some(number) => Outcome::Kept(segment.reasons.get(number)?.clone()),
-            };
+            let outcome = Outcome::new(code, &segment.reasons);
             self.replay.decision(id, outcome);
             segment.remembered.entries.push(Entry {
                 id,
@@ -341,10 +361,15 @@ impl<R: Replay> Pass<'_, R> {
         Some(())
     }
 
-    fn begin_numbered(&mut self, record: &Record<'_>, segment: &Segment) {
-        self.replay
-            .begin(self.next_record, segment.number, record.time);
-        self.next_record += 1;
+    /// Skips an intact record that this version does not understand.
+    fn skip_record(&mut self, path: &Path, offset: u64) {
+        // The first one is logged: a later version may have written most of the journal.
+        if self.replayed.skipped_records == 0 {
+            let path = path.display();
+            tracing::warn!(%path, offset, "skipped an unknown record of the journal");
+        }
+        self.replayed.skipped_records += 1;
+        self.unconfirm_part_of_record();
     }
 
     /// Reports a record that cannot be read, after which the rest of its file is skipped.
@@ -352,6 +377,14 @@ impl<R: Replay> Pass<'_, R> {
         self.replayed.corrupt_files += 1;
         let error = JournalError::Corrupt { path, offset };
         tracing::warn!(%error, "skipped the rest of a file of the journal");
+        self.unconfirm_part_of_record();
+    }
+
+    /// Confirms whole records only. Without the spans of a record that is skipped, a later decision
+    /// causes fewer spans than it did, so a place among them means another span.
+    fn unconfirm_part_of_record(&mut self) {
+        self.confirmed.spans = 0;
+        self.replay.confirmed(self.confirmed);
     }
 }
 

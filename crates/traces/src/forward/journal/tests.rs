@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io::Write,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -16,12 +17,13 @@ use tempfile::TempDir;
 use super::{
     files::{self, FileKind},
     reason,
-    record::{GATHERED, Kind},
-    segment::ActiveSegment,
+    record::{self, GATHERED, HEADER_BYTES, Kind, NUMBERED},
+    remembered::Code,
+    segment::{ActiveSegment, position_body},
     unix_ms,
 };
 use crate::{
-    KeepReason,
+    KeepReason, TraceId,
     forward::{
         position::Position,
         tests::process::{Process, ROOT, copy, request, table},
@@ -67,9 +69,9 @@ fn large_journal() -> Process {
 #[case(KeepReason::UnnamedPolicy)]
 fn reasons_are_read_as_written(#[case] kept: KeepReason) {
     let mut bytes = reason::encode(&kept);
-    assert_eq!(reason::decode(&bytes), Some(kept));
+    assert_eq!(reason::decode(&bytes), kept);
     bytes.push(0);
-    assert_eq!(reason::decode(&bytes), None);
+    assert_eq!(reason::decode(&bytes), KeepReason::UnnamedPolicy);
 }
 
 fn policy() -> PolicyName {
@@ -115,6 +117,159 @@ fn rest_of_a_corrupt_segment_is_skipped() {
     assert!((12..20).contains(&waiting), "{waiting}");
 }
 
+/// A segment to which records are appended by hand, in an empty folder.
+struct Segment {
+    folder: TempDir,
+    active: ActiveSegment,
+}
+
+impl Segment {
+    fn new(first_record: u64) -> Self {
+        let folder = TempDir::new().unwrap();
+        let first = (first_record, Position::default());
+        let active = ActiveSegment::create(folder.path(), 1, 0, first).unwrap();
+        Self { folder, active }
+    }
+
+    fn append(&mut self, kind: Kind, flags: u8, body: &[u8]) {
+        self.active.append((kind, flags, unix_ms()), body).unwrap();
+    }
+
+    /// Appends a record of a kind that only a later version knows.
+    fn append_unknown(&mut self, flags: u8) {
+        let offset = self.active.bytes;
+        let mut header = record::header(1, offset, (Kind::Request, flags, 0), &[]).unwrap();
+        header[4] = u8::MAX;
+        let checksum = record::checksum(&header[..16], &[], 1, offset);
+        header[16..].copy_from_slice(&checksum.to_le_bytes());
+        let path = segment_path(self.folder.path(), 1);
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(&header).unwrap();
+        self.active.bytes += HEADER_BYTES as u64;
+    }
+
+    fn append_decisions(&mut self, decisions: &[(u64, Code)]) {
+        let mut body = Vec::new();
+        for (trace, code) in decisions {
+            body.extend_from_slice(&trace_id(*trace).to_bytes());
+            body.extend_from_slice(&code.0.to_le_bytes());
+        }
+        self.append(Kind::Decisions, NUMBERED, &body);
+    }
+
+    fn replay(self) -> Process {
+        Process::open(self.folder, Process::start(SMALL).settings)
+    }
+}
+
+fn trace_id(trace: u64) -> TraceId {
+    TraceId::from_bytes(u128::from(trace + 1).to_be_bytes())
+}
+
+#[rstest]
+#[case::kind(None, NUMBERED, &[], 3)]
+#[case::kind_without_number(None, 0, &[], 2)]
+#[case::place(Some(Kind::Segment), 0, &[], 2)]
+#[case::request(Some(Kind::Request), NUMBERED, &[0xff], 3)]
+#[case::decisions(Some(Kind::Decisions), NUMBERED, &[0xff], 3)]
+fn record_of_a_later_version_is_skipped(
+    #[case] kind: Option<Kind>,
+    #[case] flags: u8,
+    #[case] body: &[u8],
+    #[case] next_record: u64,
+) {
+    let mut segment = Segment::new(1);
+    segment.append(Kind::Request, NUMBERED, &request(&[(1, ROOT)], 0));
+    match kind {
+        Some(kind) => segment.append(kind, flags, body),
+        None => segment.append_unknown(flags),
+    }
+    segment.append(Kind::Request, NUMBERED, &request(&[(3, ROOT)], 0));
+    segment.append(Kind::Request, NUMBERED, &request(&[(5, ROOT)], 0));
+    // The records after it keep their numbers.
+    let confirmed = Position::before(next_record + 1);
+    segment.append(Kind::Confirmed, 0, &position_body(confirmed));
+    let mut process = segment.replay();
+    assert_eq!(process.recovery.skipped_records, 1);
+    assert_eq!(process.recovery.corrupt_files, 0);
+    assert_eq!(process.recovery.requests, 3);
+    assert_eq!(process.send(), [(5, ROOT)]);
+}
+
+#[test]
+fn segment_with_an_unknown_first_record_is_skipped() {
+    let mut segment = Segment::new(u64::MAX);
+    segment.append(Kind::Request, NUMBERED, &request(&[(1, ROOT)], 0));
+    let process = segment.replay();
+    assert_eq!(process.recovery.corrupt_files, 1);
+    assert_eq!(process.recovery.requests, 0);
+}
+
+#[test]
+fn traces_with_an_unknown_reason_are_kept() {
+    let rule = KeepReason::Rule {
+        policy: policy(),
+        rule: RuleName::new("errors").unwrap(),
+    };
+    let mut segment = Segment::new(1);
+    let spans = request(&[(1, ROOT), (3, ROOT)], 0);
+    segment.append(Kind::Request, NUMBERED | GATHERED, &spans);
+    segment.append(Kind::Reason, 0, &[u8::MAX]);
+    segment.append(Kind::Reason, 0, &reason::encode(&rule));
+    segment.append_decisions(&[(1, Code::kept(0)), (3, Code::kept(1))]);
+    let mut process = segment.replay();
+    let reasons = &process.state.outgoing.reasons;
+    let reasons: Vec<_> = (0..).map_while(|number| reasons.get(number)).collect();
+    assert!(reasons.contains(&&rule), "{reasons:?}");
+    assert_eq!(process.send(), [(1, ROOT), (3, ROOT)]);
+    // The segment is deleted, and its decisions are in another file.
+    let mut process = process.kill();
+    let recovery = process.recovery;
+    assert_eq!((recovery.requests, recovery.decisions), (0, 2));
+    process.state.sampler.set_table(table(true, "0%"));
+    process.accept(&request(&[(1, 2)], 0)).unwrap();
+    assert_eq!(process.send(), [(1, 2)]);
+}
+
+/// The first record had a span of the first trace.
+#[test]
+fn no_span_is_confirmed_in_place_of_a_lost_one() {
+    let mut segment = Segment::new(1);
+    segment.append(Kind::Request, NUMBERED | GATHERED, &[0xff]);
+    let spans = request(&[(1, 2), (3, 2)], 0);
+    segment.append(Kind::Request, NUMBERED | GATHERED, &spans);
+    segment.append(Kind::Reason, 0, &reason::encode(&KeepReason::NoRoot));
+    segment.append_decisions(&[(1, Code::kept(0)), (3, Code::kept(0))]);
+    let sent = Position {
+        record: 3,
+        spans: 2,
+    };
+    segment.append(Kind::Confirmed, 0, &position_body(sent));
+    let mut process = segment.replay();
+    assert_eq!(process.send(), [(1, 2), (3, 2)]);
+}
+
+#[test]
+fn unknown_record_of_remembered_decisions_is_skipped() {
+    let folder = TempDir::new().unwrap();
+    let path = files::path(folder.path(), FileKind::Remembered, 1);
+    let file = files::create(&path).unwrap();
+    let time = unix_ms();
+    files::append(&file, &path, (1, 0), (Kind::Request, 0, time), &[]).unwrap();
+    // The segment, no reasons, and a decision without an age.
+    let mut block = 1_u64.to_le_bytes().to_vec();
+    record::write_bytes(&mut block, &[]);
+    block.extend_from_slice(&trace_id(1).to_bytes());
+    block.extend_from_slice(&Code::DROPPED.0.to_le_bytes());
+    block.extend_from_slice(&0_u16.to_le_bytes());
+    let place = (1, HEADER_BYTES as u64);
+    files::append(&file, &path, place, (Kind::Remembered, 0, time), &block).unwrap();
+    let process = Process::open(folder, Process::start(SMALL).settings);
+    assert_eq!(process.recovery.skipped_records, 1);
+    assert_eq!(process.recovery.corrupt_files, 0);
+    assert_eq!(process.recovery.decisions, 1);
+}
+
 fn segments(folder: &Path) -> usize {
     files::list(folder, FileKind::Segment).unwrap().len()
 }
@@ -128,7 +283,7 @@ fn traces_keep_their_arrival_time() {
     let first = (1, Position::default());
     let mut segment = ActiveSegment::create(folder.path(), 1, 0, first).unwrap();
     for (trace, age) in [(1, 70_000), (2, 50_000)] {
-        let fields = (Kind::Request, GATHERED, unix_ms() - age);
+        let fields = (Kind::Request, NUMBERED | GATHERED, unix_ms() - age);
         let body = request(&[(trace, ROOT)], 0);
         segment.append(fields, &body).unwrap();
     }
