@@ -91,8 +91,8 @@ pub struct Applier {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AppliedState {
-    /// The uid of the object that controls it, if any.
-    controller: Option<String>,
+    /// The uid of the object that owns it, if any.
+    owner: Option<String>,
     desired: Fingerprint,
     stored: Fingerprint,
 }
@@ -154,7 +154,8 @@ impl Applier {
     ///
     /// # Errors
     /// [`ApplyError::NameTaken`] if there is an object of that name that this field manager has
-    /// never applied, or that another object controls; else the reason why a call failed.
+    /// never applied, or that an object other than its owner controls; else the reason why a call
+    /// failed.
     pub async fn apply(
         &self,
         manifest: &Manifest,
@@ -195,9 +196,9 @@ impl Applier {
         let after = call("apply", "PATCH", &object.0, &object.1, write).await?;
         // The API server adds defaults, so what it stored is remembered and not what was sent.
         let stored = Fingerprint::of(&after);
-        let controller = controller(&manifest.object.metadata);
+        let mut owners = manifest.object.metadata.owner_references.iter().flatten();
         let state = AppliedState {
-            controller: controller.map(|owner| owner.uid.clone()),
+            owner: owners.next().map(|owner| owner.uid.clone()),
             desired,
             stored,
         };
@@ -209,11 +210,11 @@ impl Applier {
         })
     }
 
-    /// Forgets the objects whose controller, given by its uid, no longer exists. The garbage
-    /// collector deletes them.
+    /// Forgets the objects whose owner, given by its uid, no longer exists. The garbage collector
+    /// deletes them.
     pub fn keep_only(&self, exists: impl Fn(&str) -> bool) {
         let mut applied = self.applied.lock();
-        applied.retain(|_, it| it.controller.as_deref().is_none_or(&exists));
+        applied.retain(|_, it| it.owner.as_deref().is_none_or(&exists));
     }
 
     /// Writes an object's status. Always calls the API server.
@@ -283,11 +284,13 @@ impl Applier {
     /// Returns true if this applier may write the object. One whose owner reference was removed is
     /// still ours.
     fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
-        let controller = controller(&desired.metadata).map(|owner| owner.uid.as_str());
+        let mut owners = desired.metadata.owner_references.iter().flatten();
+        let controller = live.controller.as_ref();
+        let is_free = controller.is_none_or(|uid| owners.any(|owner| owner.uid == *uid));
         // Labels prove nothing, since anyone can set them. The managed fields name who applied it.
         let mut appliers = live.appliers.iter();
         let is_applied = appliers.any(|applier| applier == self.field_manager);
-        is_applied && (live.controller.is_none() || live.controller.as_deref() == controller)
+        is_applied && is_free
     }
 
     fn api(&self, resource: &ApiResource, key: &Key) -> Api<DynamicObject> {
@@ -353,13 +356,13 @@ mod tests {
         for owner in ["kept", "deleted"] {
             let mut object = DynamicObject::new(owner, &resource).within("default");
             object.metadata.owner_references = Some(vec![OwnerReference {
-                controller: Some(true),
                 uid: owner.to_owned(),
                 ..OwnerReference::default()
             }]);
             let live = LiveObject {
                 uid: String::new(),
-                controller: None,
+                // The owner may cease to be the controller.
+                controller: Some(owner.to_owned()),
                 appliers: vec!["test".to_owned()],
                 fingerprint: Fingerprint::of(&object),
             };

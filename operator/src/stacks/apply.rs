@@ -10,10 +10,11 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
-use spoor_api::{API_VERSION, TracingStack};
+use spoor_api::{API_VERSION, TracingStack, stack::SamplerEngine};
 
 use super::{
-    children::{Detail, StackChild},
+    children::{Detail, StackChild, label},
+    objects::labels::{Component, NAME},
     parse::StackObject,
     sources::RelatedObjects,
 };
@@ -103,7 +104,7 @@ pub async fn apply(
     report
 }
 
-/// The objects that the stack controls and no longer needs.
+/// The objects that the stack owns and no longer needs.
 fn obsolete_children<'a>(
     stack: &StackObject,
     related: &'a RelatedObjects,
@@ -163,15 +164,22 @@ async fn delete(applier: &Applier, child: &StackChild, report: &mut ApplyReport)
 
 /// Completes an object with the stack's namespace and an owner reference, so that it is deleted
 /// with the stack.
-fn owned(mut manifest: Manifest, stack: &StackObject) -> Manifest {
+///
+/// The stack owns the sampler and the Collector around it, but does not control them. After a
+/// rollback, an operator from before there were samplers deletes every object that a stack controls
+/// and that it does not build. It would delete these at once, with the spans that their pods hold.
+pub(super) fn owned(mut manifest: Manifest, stack: &StackObject) -> Manifest {
     let metadata = &mut manifest.object.metadata;
+    let parts = Component::of_engine(SamplerEngine::Spoor).map(Component::as_str);
+    let component = label(metadata, NAME);
+    let is_controlled = component.is_none_or(|name| !parts.contains(&name.as_str()));
     metadata.namespace = Some(stack.key.namespace.clone());
     metadata.owner_references = Some(vec![OwnerReference {
         api_version: API_VERSION.to_owned(),
         kind: TracingStack::KIND.to_owned(),
         name: stack.key.name.clone(),
         uid: stack.uid.clone(),
-        controller: Some(true),
+        controller: Some(is_controlled),
         block_owner_deletion: None,
     }]);
     manifest

@@ -22,7 +22,6 @@ use super::objects::{
 };
 use crate::kubernetes::{
     apply::LiveObject,
-    resources::controller,
     watch::{Key, ObjectStore, Watches},
 };
 
@@ -39,7 +38,7 @@ pub struct StackChild {
     pub instance: Option<String>,
     /// The component in its label.
     pub component: Option<String>,
-    /// The stack that controls it.
+    /// The stack that owns it.
     pub owner: Option<OwnerReference>,
     /// The field manager that changed it last, if that was not the operator.
     pub changed_by: Option<String>,
@@ -131,7 +130,9 @@ where
 {
     let keep = move |object: K| {
         let metadata = object.meta();
-        let owner = controller(metadata).filter(|owner| owner.kind == TracingStack::KIND);
+        // Not the controller, since a stack does not control everything that it owns.
+        let mut owners = metadata.owner_references.iter().flatten();
+        let owner = owners.find(|owner| owner.kind == TracingStack::KIND);
         Some(StackChild {
             resource: ApiResource::erase::<K>(&()),
             key: Key::of(&object),
@@ -151,7 +152,8 @@ fn selected() -> Config {
     Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"))
 }
 
-fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
+/// The value of a label.
+pub(super) fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
     metadata.labels.as_ref()?.get(name)
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, StatefulSet},
     core::v1::{ConfigMap, PersistentVolumeClaim, Service},
 };
 use kube::api::{DeleteParams, ListParams};
@@ -150,6 +150,33 @@ async fn unneeded_children_are_deleted() {
             .filter(|name| name.starts_with("tracing-jaeger-"))
             .count()
             == 1
+    })
+    .await;
+    role.stop().await;
+}
+
+/// The stack owns them without controlling them.
+#[tokio::test(flavor = "multi_thread")]
+async fn unneeded_sampler_is_deleted() {
+    let test = "unneeded_sampler_is_deleted";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-unsampled").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({"sampler": {"engine": "Spoor"}}))
+        .await;
+    until("the Collector and the sampler", async || {
+        role.exists::<StatefulSet>("tracing-sampler").await
+            && role.exists::<Deployment>("tracing-collector").await
+    })
+    .await;
+    let elsewhere = json!({"existing": {"otlp": "collector.tools.svc:4317"}});
+    role.apply("tracing", json!({"collector": elsewhere})).await;
+    until("both are deleted", async || {
+        !role.exists::<StatefulSet>("tracing-sampler").await
+            && !role.exists::<Deployment>("tracing-collector").await
+            && !role.exists::<Service>("tracing-collector-kept").await
     })
     .await;
     role.stop().await;

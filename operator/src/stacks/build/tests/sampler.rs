@@ -1,6 +1,10 @@
 //! Stacks with Spoor's sampler.
 
 use super::*;
+use crate::{
+    kubernetes::watch::Key,
+    stacks::{apply::owned, parse::StackObject},
+};
 
 fn spoor(mut spec: Value) -> Stack {
     spec["sampler"]["engine"] = json!("Spoor");
@@ -238,4 +242,36 @@ fn services_outlive_the_pods_of_the_sampler() {
     }
     let has_pods = |manifest: &Manifest| manifest.resource.kind == "StatefulSet";
     assert!(!built.objects.iter().any(has_pods), "{names:?}");
+}
+
+/// An operator from before there were samplers deletes every object that a stack controls and that
+/// it does not build.
+#[test]
+fn former_operator_leaves_the_sampler() {
+    let object = StackObject {
+        key: Key {
+            namespace: "shop".to_owned(),
+            name: "tracing".to_owned(),
+        },
+        uid: "1".to_owned(),
+        generation: None,
+        is_being_deleted: false,
+        spec: Value::Null,
+        status: Value::Null,
+    };
+    let former = all(&stack(json!({})));
+    let former: Vec<_> = former.iter().map(ToString::to_string).collect();
+    let storage = json!({"claim": {"storageClassName": "fast"}});
+    let spec = json!({"collector": {"replicas": 2}, "sampler": {"storage": storage}});
+    let mut left = 0;
+    for manifest in all(&spoor(spec)) {
+        let title = manifest.to_string();
+        let metadata = owned(manifest, &object).object.metadata;
+        let owners = metadata.owner_references.unwrap();
+        let owner = owners.first().unwrap();
+        assert_eq!(owner.uid, "1", "{title}");
+        assert_eq!(owner.controller, Some(former.contains(&title)), "{title}");
+        left += usize::from(owner.controller == Some(false));
+    }
+    assert!(left > 8, "{left} objects");
 }
