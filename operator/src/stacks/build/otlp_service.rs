@@ -74,7 +74,7 @@ pub fn opposite(route: Route) -> Route {
 #[must_use]
 pub fn existing_address(stack: &Stack, route: Route) -> Option<&Address> {
     match (route, &stack.collector, &stack.jaeger) {
-        (Route::Collector, Collector::Existing(otlp), _) => Some(otlp),
+        (Route::Collector, Collector::Existing(collector), _) => Some(&collector.otlp),
         (Route::Direct, _, Jaeger::Existing(jaeger)) => Some(&jaeger.otlp),
         _ => None,
     }
