@@ -205,7 +205,7 @@ fn new_sampler_of_existing_collector_moves_nothing() {
 }
 
 #[test]
-fn sampler_of_existing_collector_stays_until_it_has_sent() {
+fn existing_collectors_sampler_sends_the_rest() {
     let stack = with_existing_collector(json!({"route": "Direct"}));
     let leaving = plan(&stack, &running(Route::Collector, None), at(0));
     assert_eq!(leaving.collector, CollectorAction::Keep);
