@@ -150,10 +150,10 @@ fn time_left(since: Timestamp, period: Duration, now: Timestamp) -> Option<Durat
 /// Returns true if a target is what the stack specifies.
 fn is_as_specified(stack: &Stack, target: OtlpTarget) -> bool {
     // Only a Collector that the operator runs is another one with another engine.
-    let is_same_engine = target.route == Route::Direct
+    let is_same_receiver = target.route == Route::Direct
         || existing_address(stack, target.route).is_some()
         || target.engine == stack.sampler.engine();
-    target.route == stack.route && is_same_engine
+    target.route == stack.route && is_same_receiver
 }
 
 fn next_target(stack: &Stack, state: &RouteState, now: Timestamp) -> OtlpTarget {
