@@ -13,7 +13,9 @@ pub(crate) const RULE_SEVERAL: &str = "must have only one of \"error\", \"slower
 pub(crate) const EXISTING_JAEGER: &str = "must be the only field of spec.jaeger, since the operator does not change a Jaeger that it does not run; delete \"existing\" or the other fields";
 pub(crate) const EXISTING_COLLECTOR: &str = "must be the only field of spec.collector, since the operator does not change a Collector that it does not run; delete \"existing\" or the other fields";
 pub(crate) const GATHER_WAIT: &str = "must be at most decisionWait (5s by default), since spans would otherwise arrive after the decision on their trace; lower \"gatherWait\" or raise \"decisionWait\"";
-pub(crate) const SAMPLER_OF_EXISTING: &str = "must not be set with spec.collector.existing, since the operator runs no sampler behind a Collector that it does not run; delete it";
+pub(crate) const KEPT_IS_OTLP: &str = "must not be the same as otlp, since the Collector would send the spans that the sampler keeps to the sampler again; give the Collector a second receiver";
+pub(crate) const SAMPLER_OF_EXISTING: &str = "requires spec.collector.existing.kept, the address to which a sampler behind an existing Collector returns spans; set that field or delete this one";
+pub(crate) const ENGINE_OF_EXISTING: &str = "must be Spoor with spec.collector.existing.kept, since the operator does not configure the tail sampler of a Collector that it does not run; delete one of the two fields";
 pub(crate) const SAMPLER_ENGINE: &str = "must be the only field of spec.sampler if it is OpenTelemetry, whose settings are those of spec.collector; delete the other fields or set `engine: Spoor`";
 pub(crate) const SAMPLER_REPLICAS: &str =
     "must be 1, since several samplers cannot divide the traces among themselves yet";

@@ -89,12 +89,22 @@ impl ManagedJaeger {
 /// The Collector of a [`Stack`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Collector {
-    /// A Collector that the operator does not run, by its address for OTLP over gRPC. The host is a
-    /// DNS name.
-    Existing(Address),
+    /// A Collector that the operator does not run.
+    Existing(ExistingCollector),
     /// A Collector to run.
     // Boxed, since it is far larger than the other variant.
     Managed(Box<ManagedCollector>),
+}
+
+/// The addresses of a Collector that the operator does not run, for OTLP over gRPC. Their hosts are
+/// DNS names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExistingCollector {
+    /// The receiver for the spans of services.
+    pub otlp: Address,
+    /// The receiver for the spans that the sampler keeps. Set if the stack has a sampler.
+    pub kept: Option<Address>,
 }
 
 /// A Collector to run.
@@ -146,8 +156,8 @@ impl ManagedCollector {
 /// The sampler of a [`Stack`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sampler {
-    /// The Collector's own tail sampler. A Collector that the operator does not run decides by its
-    /// own configuration.
+    /// The Collector's own tail sampler. A Collector that the operator does not run then decides by
+    /// its own configuration.
     OpenTelemetry,
     /// A sampler of Spoor to run.
     // Boxed, since it is far larger than the other variant.

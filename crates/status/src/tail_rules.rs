@@ -27,9 +27,9 @@ pub enum TailRules {
         "TracingStack {_0:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
     )]
     RouteIsDirect(String),
-    /// The stack with this name uses a Collector that the operator does not run.
+    /// The stack with this name uses a Collector that the operator does not run, without a sampler.
     #[display(
-        "TracingStack {_0:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect; configure tail sampling in that Collector, or unset the field"
+        "TracingStack {_0:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect; set \"kept\" there to put a sampler behind that Collector, configure tail sampling in it, or unset the field"
     )]
     CollectorNotManaged(String),
     /// The namespace has no stack to apply the rules.

@@ -24,8 +24,10 @@
 {{- $parts := list "jaeger" "collector" }}
 {{- $collector := $spec.collector | default dict }}
 {{- $sampler := $spec.sampler | default dict }}
-{{- /* Behind an existing Collector there is no sampler, and the Collector's own has no pods of its own. */}}
-{{- if and (not $collector.existing) (ne ($sampler.engine | default "Spoor") "OpenTelemetry") }}
+{{- /* An existing Collector has a sampler only with `kept`, and a Collector's own sampler has no pods of
+       its own. */}}
+{{- $existing := $collector.existing | default dict }}
+{{- if and (or (not $existing) $existing.kept) (ne ($sampler.engine | default "Spoor") "OpenTelemetry") }}
 {{- $parts = append $parts "sampler" }}
 {{- end }}
 {{- range $parts }}

@@ -30,7 +30,9 @@ pub(super) struct StackState {
     pub(super) is_direct_requested: bool,
     /// True if traffic takes the route through the Collector.
     pub(super) is_through_collector: bool,
-    pub(super) has_own_collector: bool,
+    /// True if the operator runs what applies tail rules: its Collector, or a sampler behind an
+    /// existing one.
+    pub(super) can_apply_rules: bool,
     /// True if the Collector's own tail sampler should decide, and not Spoor's.
     pub(super) is_stock_sampler_requested: bool,
     /// The digest of the tail rules in force in its Collector.
@@ -57,12 +59,13 @@ pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
     let DynamicObject { metadata, data, .. } = object;
     let at = |path| data.pointer(path).filter(|value| !value.is_null());
     let text = |path| at(path).and_then(Value::as_str);
+    let is_existing = at("/spec/collector/existing").is_some();
     Some(StackState {
         namespace: Namespace::new(metadata.namespace?).ok()?,
         name: metadata.name?,
         is_direct_requested: text("/spec/route") == Some("Direct"),
         is_through_collector: text("/status/route") == Some("Collector"),
-        has_own_collector: at("/spec/collector/existing").is_none(),
+        can_apply_rules: !is_existing || at("/spec/collector/existing/kept").is_some(),
         is_stock_sampler_requested: text("/spec/sampler/engine") == Some("OpenTelemetry"),
         tail_digest: text("/status/tail/digest").map(str::to_owned),
     })

@@ -39,8 +39,9 @@ impl StackTails {
 
     fn add(&mut self, stack: &StackState, samplers: Option<&BTreeSet<&str>>, digest: &str) {
         let name = stack.name.clone();
-        // The samplers of a stack that now has the stock one stay until they have sent everything.
-        let samplers = samplers.filter(|_| !stack.is_stock_sampler_requested);
+        // Samplers that the stack no longer has stay until they have sent everything.
+        let has_samplers = stack.can_apply_rules && !stack.is_stock_sampler_requested;
+        let samplers = samplers.filter(|_| has_samplers);
         // From the spec first, since the status still shows the former route while traffic moves.
         let rules = if stack.is_direct_requested {
             TailRules::RouteIsDirect(name)
@@ -54,7 +55,7 @@ impl StackTails {
                 self.samplers.extend(ready);
                 return;
             }
-        } else if !stack.has_own_collector {
+        } else if !stack.can_apply_rules {
             TailRules::CollectorNotManaged(name)
         } else if stack.is_through_collector && stack.tail_digest.as_deref() == Some(digest) {
             TailRules::InForce

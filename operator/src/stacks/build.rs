@@ -74,7 +74,7 @@ pub struct BuiltStack {
     /// All objects but those of the Collector's tiers.
     pub objects: Vec<Manifest>,
     /// The Collector's tiers, which are changed one at a time. None with Spoor's sampler, whose
-    /// Collector has one tier.
+    /// Collector has one tier, and with an existing Collector.
     pub tiers: Option<CollectorObjects>,
 }
 
@@ -104,11 +104,7 @@ pub fn build(
     if let Collector::Managed(managed) = &stack.collector {
         let services = match &stack.sampler {
             Sampler::OpenTelemetry => collector::services(stack),
-            Sampler::Spoor(_) => [
-                collector::pipeline_services(stack),
-                sampler::services(stack),
-            ]
-            .concat(),
+            Sampler::Spoor(_) => collector::pipeline_services(stack),
         };
         objects.extend(services.iter().map(Manifest::of));
         match &stack.sampler {
@@ -119,11 +115,18 @@ pub fn build(
                 objects.extend(collector.disruption_budget.iter().map(Manifest::of));
                 tiers = Some(collector);
             }
-            Sampler::Spoor(sampler) => {
+            Sampler::Spoor(_) => {
                 let pipelines = collector::pipeline_objects;
                 objects.extend(build_collector(stack, managed, context, tail, pipelines));
-                objects.extend(sampler_objects(stack, sampler, context));
             }
+        }
+    }
+    // The Collector in front of it may be one that the operator does not run.
+    if let Sampler::Spoor(sampler) = &stack.sampler {
+        let services = sampler::services(stack);
+        objects.extend(services.iter().map(Manifest::of));
+        if with_collector {
+            objects.extend(sampler_objects(stack, sampler, context));
         }
     }
     // A pod must not start before its ConfigMap and its NetworkPolicy exist.
@@ -157,13 +160,21 @@ fn sampler_objects(
     context: &BuildContext,
 ) -> Vec<Manifest> {
     let authority = environment::authority_name(stack);
+    let existing_kept = match &stack.collector {
+        Collector::Existing(existing) => existing.kept.as_ref(),
+        Collector::Managed(_) => None,
+    };
+    let kept_url = match existing_kept {
+        Some(kept) => format!("http://{kept}"),
+        None => collector::pipelines::kept_url(stack),
+    };
     sampler::objects(&SamplerInput {
         stack,
         sampler,
         image: &context.sampler_image,
         control: &environment::control_url(context),
         authority: (authority.as_str(), environment::CA_KEY),
-        output: &collector::pipelines::kept_url(stack),
+        output: &kept_url,
         pods: &context.pods,
     })
 }

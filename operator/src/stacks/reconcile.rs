@@ -27,6 +27,7 @@ use super::{
     parse::{StackObject, parse},
     pod_failure::recovers_in,
     route::{self, CollectorAction, RoutePlan},
+    sampler,
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
     validate::validate,
@@ -107,7 +108,7 @@ impl Reconciler {
         let state = route::RouteState {
             target,
             jaeger_is_ready: health.jaeger.is_available,
-            collector_is_ready: health.is_collector_complete(engine),
+            collector_is_ready: health.is_collector_complete(&stack),
             collector_exists: health.has_engine(engine) || health.has_engine(engine.other()),
             former_engine_exists: is_managed && health.has_engine(engine.other()),
         };
@@ -120,7 +121,11 @@ impl Reconciler {
         let plan = self
             .plan_rollout(&stack, object, &related, built.tiers.as_ref(), now)
             .await;
-        let desired = desired_objects(built, &plan, &route_plan, engine);
+        let mut desired = desired_objects(built, &plan, &route_plan, engine);
+        if !is_managed && may_return_to_own_collector(&stack, &related, &health) {
+            let collector = Component::Collector.as_str();
+            desired.leave_components.push(collector);
+        }
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report
             .problems
@@ -335,6 +340,28 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
         engine,
         since: since.and_then(|since| since.parse().ok()),
     })
+}
+
+/// Returns true while a pod of the sampler may return spans to the Collector that the operator ran
+/// until the stack got an existing one.
+fn may_return_to_own_collector(
+    stack: &Stack,
+    related: &RelatedObjects,
+    health: &StackHealth,
+) -> bool {
+    if stack.sampler.engine() != SamplerEngine::Spoor {
+        return false;
+    }
+    let name = Component::Sampler.name_in(stack);
+    let mut children = related.children.iter();
+    let set = children.find_map(|child| match &child.detail {
+        Detail::StatefulSet(set) if child.key.name == name => Some(&**set),
+        _ => None,
+    });
+    let output = set.and_then(sampler::output);
+    let is_own = output == Some(collector::pipelines::kept_url(stack).as_str());
+    // Also while its pods are being replaced.
+    is_own || (output.is_some() && !health.sampler.is_complete)
 }
 
 /// The objects to apply now, and those to leave as they are.

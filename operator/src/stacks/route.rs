@@ -29,9 +29,10 @@ pub struct RouteState {
     pub target: Option<OtlpTarget>,
     /// True if Jaeger accepts spans.
     pub jaeger_is_ready: bool,
-    /// True if the Collector accepts spans, with the engine in the spec.
+    /// True if the Collector accepts spans, with the engine in the spec. Of an existing Collector,
+    /// only the sampler behind it is known.
     pub collector_is_ready: bool,
-    /// True if any part of the Collector exists, with either engine.
+    /// True if any part of the Collector or its sampler exists, with either engine.
     pub collector_exists: bool,
     /// True if any part of the engine that is not in the spec exists.
     pub former_engine_exists: bool,
@@ -148,8 +149,11 @@ fn time_left(since: Timestamp, period: Duration, now: Timestamp) -> Option<Durat
 
 /// Returns true if a target is what the stack specifies.
 fn is_as_specified(stack: &Stack, target: OtlpTarget) -> bool {
-    let is_same_engine = target.engine == stack.sampler.engine();
-    target.route == stack.route && (target.route == Route::Direct || is_same_engine)
+    // Only a Collector that the operator runs is another one with another engine.
+    let is_same_receiver = target.route == Route::Direct
+        || existing_address(stack, target.route).is_some()
+        || target.engine == stack.sampler.engine();
+    target.route == stack.route && is_same_receiver
 }
 
 fn next_target(stack: &Stack, state: &RouteState, now: Timestamp) -> OtlpTarget {
@@ -159,7 +163,11 @@ fn next_target(stack: &Stack, state: &RouteState, now: Timestamp) -> OtlpTarget 
         since,
     };
     match state.target {
-        Some(target) if is_as_specified(stack, target) => target,
+        Some(target) if is_as_specified(stack, target) => match target.route {
+            // The engine behind an existing Collector changes without a change of route.
+            Route::Collector => specified(target.since),
+            Route::Direct => target,
+        },
         // Traffic stays on a route that works rather than move to one that does not.
         Some(target) if !is_ready(stack, stack.route, state) => target,
         // In whole seconds: the time becomes an annotation, which people read.
@@ -182,7 +190,7 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
     }
     // A Collector that cannot send keeps its spans. Deleting it would lose them.
     let may_hold_spans = target.route == Route::Direct && state.collector_exists;
-    if may_hold_spans && !state.jaeger_is_ready {
+    if may_hold_spans && !is_ready(stack, Route::Direct, state) {
         Traffic::Held
     } else {
         Traffic::Settled
@@ -197,25 +205,25 @@ fn old_route_drain_time(stack: &Stack, target: OtlpTarget, old: Route) -> Durati
     if old == target.route {
         return connections;
     }
-    match (&stack.collector, old) {
-        (Collector::Managed(own), Route::Collector) => {
-            let held = match &stack.sampler {
-                Sampler::OpenTelemetry => collector::drain_time(own),
-                Sampler::Spoor(sampler) => sampler::drain_time(sampler),
-            };
-            connections + held
+    let held = match (old, &stack.sampler, &stack.collector) {
+        (Route::Collector, Sampler::Spoor(sampler), _) => sampler::drain_time(sampler),
+        (Route::Collector, Sampler::OpenTelemetry, Collector::Managed(own)) => {
+            collector::drain_time(own)
         }
-        _ => connections,
-    }
+        _ => Duration::ZERO,
+    };
+    connections + held
 }
 
 fn is_ready(stack: &Stack, route: Route, state: &RouteState) -> bool {
     // The operator cannot observe an existing Collector or Jaeger, and assumes that it is ready.
-    existing_address(stack, route).is_some()
-        || match route {
-            Route::Collector => state.collector_is_ready,
-            Route::Direct => state.jaeger_is_ready,
-        }
+    let is_existing = existing_address(stack, route).is_some();
+    match (route, &stack.sampler) {
+        // Also behind an existing Collector, which refuses spans until its sampler is ready.
+        (Route::Collector, Sampler::Spoor(_)) => state.collector_is_ready,
+        (Route::Collector, Sampler::OpenTelemetry) => is_existing || state.collector_is_ready,
+        (Route::Direct, _) => is_existing || state.jaeger_is_ready,
+    }
 }
 
 #[cfg(test)]

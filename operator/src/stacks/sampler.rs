@@ -4,6 +4,8 @@
 //!
 //! There is one sampler: several would each decide on a part of a trace.
 
+mod network;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
@@ -16,7 +18,6 @@ use k8s_openapi::{
             Service, ServiceAccountTokenProjection, ServicePort, ServiceSpec, Volume, VolumeMount,
             VolumeProjection, VolumeResourceRequirements,
         },
-        networking::v1::NetworkPolicy,
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
@@ -24,7 +25,7 @@ use spoor_api::stack::{ManagedSampler, Stack};
 
 use super::objects::{
     labels::{Component, component_metadata, label_selector, selector},
-    network::{ingress, network_policy, pods, service_port},
+    network::service_port,
     otlp::{OTLP_GRPC_PORT, any_address},
     pod::{self, PodDefaults},
     workload::{container_ports, disruption_budget, read_only_mount},
@@ -35,6 +36,8 @@ use crate::kubernetes::apply::Manifest;
 const OPS: u16 = 9464;
 const PORTS: [(&str, u16); 2] = [("otlp-grpc", OTLP_GRPC_PORT), ("ops", OPS)];
 
+/// The variable with the receiver for the spans that are kept.
+const OUTPUT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const JOURNAL_VOLUME: &str = "journal";
 const JOURNAL_FOLDER: &str = "/var/lib/spoor";
 const TOKEN_FOLDER: &str = "/var/run/secrets/spoor.dev";
@@ -82,6 +85,15 @@ pub fn drain_time(sampler: &ManagedSampler) -> Duration {
     sampler.max_trace_duration + 2 * SEND_TIME
 }
 
+/// The receiver for the spans that the pods of a StatefulSet of this module keep.
+#[must_use]
+pub fn output(set: &StatefulSet) -> Option<&str> {
+    let pod = set.spec.as_ref()?.template.spec.as_ref()?;
+    let variables = pod.containers.first()?.env.as_ref()?;
+    let output = variables.iter().find(|variable| variable.name == OUTPUT)?;
+    output.value.as_deref()
+}
+
 /// The Service to which the Collector sends, whose address stays while pods come and go, and the
 /// headless one that gives each pod its name and by which scrapers find the metrics.
 #[must_use]
@@ -113,7 +125,7 @@ pub fn services(stack: &Stack) -> Vec<Service> {
 pub fn objects(input: &SamplerInput<'_>) -> Vec<Manifest> {
     let mut objects = vec![
         Manifest::of(&stateful_set(input)),
-        Manifest::of(&policy(input.stack)),
+        Manifest::of(&network::policy(input.stack)),
     ];
     objects.extend(claim(input).iter().map(Manifest::of));
     let replicas = i32::from(input.sampler.replicas);
@@ -149,16 +161,6 @@ fn port((name, number): (&str, u16)) -> ServicePort {
         app_protocol: Some(protocol.to_owned()),
         ..service_port(name, number, number)
     }
-}
-
-/// Lets only the Collector send spans. The port of metrics and probes is open to everyone.
-fn policy(stack: &Stack) -> NetworkPolicy {
-    let collector = pods(label_selector(stack, Component::Collector));
-    let rules = vec![
-        ingress(Some(collector), &[OTLP_GRPC_PORT]),
-        ingress(None, &[OPS]),
-    ];
-    network_policy(stack, Component::Sampler, rules, None)
 }
 
 /// The claim is an object of its own and not a template of the StatefulSet, whose templates cannot
@@ -266,7 +268,7 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
         stack.namespace
     );
     let settings = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", input.output.to_owned()),
+        (OUTPUT, input.output.to_owned()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
         ("OTEL_RESOURCE_ATTRIBUTES", resource),
         ("SPOOR_CONTROL_CA_FILE", format!("{CA_FOLDER}/{ca_key}")),

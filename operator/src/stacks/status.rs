@@ -85,8 +85,7 @@ impl Findings<'_> {
     fn available(&self) -> ConditionUpdate {
         let target = self.route_plan.target;
         let mut missing = vec![];
-        if target.route == Route::Collector && matches!(self.stack.collector, Collector::Managed(_))
-        {
+        if target.route == Route::Collector {
             let parts = self.collector_parts(target.engine).into_iter();
             let unavailable = parts.filter(|(_, part)| !part.is_available);
             missing.extend(unavailable.map(|(name, _)| name));
@@ -197,24 +196,25 @@ impl Findings<'_> {
 
     fn parts(&self) -> impl Iterator<Item = (&'static str, &health::PartHealth)> {
         let jaeger = matches!(self.stack.jaeger, Jaeger::Managed(_));
-        let collector = self.route_plan.collector == CollectorAction::Run
-            && matches!(self.stack.collector, Collector::Managed(_));
+        let collector = self.route_plan.collector == CollectorAction::Run;
         let jaeger = jaeger.then_some(("Jaeger", &self.health.jaeger));
         let collector = collector.then(|| self.collector_parts(self.stack.sampler.engine()));
         jaeger.into_iter().chain(collector.into_iter().flatten())
     }
 
-    /// The parts behind the route to the Collector, with their names.
-    fn collector_parts(&self, engine: SamplerEngine) -> [(&'static str, &health::PartHealth); 2] {
-        match engine {
-            SamplerEngine::OpenTelemetry => [
+    /// The parts behind the route to the Collector that the operator runs, with their names.
+    fn collector_parts(&self, engine: SamplerEngine) -> Vec<(&'static str, &health::PartHealth)> {
+        let sampler = ("the sampler", &self.health.sampler);
+        match (&self.stack.collector, engine) {
+            (Collector::Managed(_), SamplerEngine::OpenTelemetry) => vec![
                 ("the gathering Collector", &self.health.gather),
                 ("the deciding Collector", &self.health.decide),
             ],
-            SamplerEngine::Spoor => [
-                ("the Collector", &self.health.collector),
-                ("the sampler", &self.health.sampler),
-            ],
+            (Collector::Managed(_), SamplerEngine::Spoor) => {
+                vec![("the Collector", &self.health.collector), sampler]
+            }
+            (Collector::Existing(_), SamplerEngine::Spoor) => vec![sampler],
+            (Collector::Existing(_), SamplerEngine::OpenTelemetry) => vec![],
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod decisions;
+mod existing;
 mod exports;
 mod fixtures;
 mod load;

@@ -85,6 +85,13 @@ fn collector() -> Vec<Rule> {
         )
         .of_field("existing"),
         Rule::text("spec.collector.existing.otlp", &formats::NAMED_ADDRESS),
+        Rule::text("spec.collector.existing.kept", &formats::NAMED_ADDRESS),
+        Rule::new(
+            "spec.collector.existing",
+            "!has(self.kept) || self.kept != self.otlp",
+            problem::KEPT_IS_OTLP,
+        )
+        .of_field("kept"),
         Rule::text("spec.collector.image", &formats::IMAGE),
         Rule::keys("spec.collector.exporters", &formats::EXPORTER),
         Rule::new(
@@ -141,12 +148,20 @@ fn sampler() -> Vec<Rule> {
         Rule::new(
             "spec",
             format!(
-                "!has(self.collector) || !has(self.collector.existing) || !has(self.sampler) || !(has(self.sampler.engine) || {})",
+                "!has(self.collector) || !has(self.collector.existing) || has(self.collector.existing.kept) || !has(self.sampler) || !(has(self.sampler.engine) || {})",
                 fields.replace("self.", "self.sampler.")
             ),
             problem::SAMPLER_OF_EXISTING,
         )
         .of_field("sampler"),
+        Rule::new(
+            "spec",
+            format!(
+                "!has(self.collector) || !has(self.collector.existing) || !has(self.collector.existing.kept) || !({is_stock})"
+            ),
+            problem::ENGINE_OF_EXISTING,
+        )
+        .of_field("sampler.engine"),
         Rule::new(
             "spec",
             format!("{} || {is_stock}", moved("gatherWait")),

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Address, Collector, ExistingJaeger, ExporterName, Jaeger, ManagedCollector, ManagedJaeger,
-    ObjectName, Stack, StackName,
+    Address, Collector, ExistingCollector, ExistingJaeger, ExporterName, Jaeger, ManagedCollector,
+    ManagedJaeger, ObjectName, Stack, StackName,
 };
 use crate::{
     FieldError, FieldPath, TracingStack,
@@ -218,8 +218,16 @@ impl Errors {
         if *spec != only_existing {
             self.add(at.clone(), problem::EXISTING_COLLECTOR);
         }
-        self.named_address(&existing.otlp, at.field("otlp"))
-            .map(Collector::Existing)
+        let otlp = self.named_address(&existing.otlp, at.field("otlp"));
+        let (kept, kept_at) = (existing.kept.as_ref(), at.field("kept"));
+        if kept == Some(&existing.otlp) {
+            self.add(kept_at.clone(), problem::KEPT_IS_OTLP);
+        }
+        let kept = kept.map(|kept| self.named_address(kept, kept_at));
+        Ok(Collector::Existing(ExistingCollector {
+            otlp: otlp?,
+            kept: kept.transpose()?,
+        }))
     }
 
     fn managed_collector(&mut self, spec: &CollectorSpec, at: &FieldPath) -> Checked<Collector> {

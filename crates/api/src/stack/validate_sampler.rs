@@ -18,13 +18,20 @@ impl Errors {
     pub(super) fn sampler(&mut self, spec: &TracingStackSpec, at: &FieldPath) -> Checked<Sampler> {
         let sampler_at = at.field("sampler");
         let (sampler, collector) = (&spec.sampler, &spec.collector);
-        if collector.existing.is_some() {
-            if *sampler != SamplerSpec::default() {
-                return Err(self.report(sampler_at, problem::SAMPLER_OF_EXISTING));
+        let engine = sampler.engine.unwrap_or_default();
+        if let Some(existing) = &collector.existing {
+            if existing.kept.is_none() {
+                if *sampler != SamplerSpec::default() {
+                    return Err(self.report(sampler_at, problem::SAMPLER_OF_EXISTING));
+                }
+                return Ok(Sampler::OpenTelemetry);
             }
-            return Ok(Sampler::OpenTelemetry);
+            if engine == SamplerEngine::OpenTelemetry {
+                let at = sampler_at.field("engine");
+                return Err(self.report(at, problem::ENGINE_OF_EXISTING));
+            }
         }
-        match sampler.engine.unwrap_or_default() {
+        match engine {
             SamplerEngine::OpenTelemetry => {
                 // Compared as a whole, so that no field can be forgotten.
                 let only_engine = SamplerSpec {

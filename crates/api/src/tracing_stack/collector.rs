@@ -13,8 +13,8 @@ use super::{FreeForm, ImagePullPolicy, PodAdditions, Resources, Scheduling};
 // No field has a default in the schema: the API server would write it next to `existing`.
 pub struct CollectorSpec {
     /// Existing Collector to use instead of one that the operator runs. No other field may be set.
-    /// The operator does not configure its tail rules: policies with tail rules have the condition
-    /// `Programmed=False`.
+    /// Tail rules apply only with `existing.kept`; without it, policies with tail rules have the
+    /// condition `Programmed=False`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingCollectorSpec>,
     /// Image of the Collector's contrib distribution. Defaults to the one that this version of the
@@ -68,11 +68,18 @@ pub struct CollectorSpec {
     pub pod: Option<PodAdditions>,
 }
 
-/// The address of a Collector that the operator does not run.
+/// The addresses of a Collector that the operator does not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExistingCollectorSpec {
     /// Host and port for OTLP over gRPC, without TLS.
     #[schemars(length(min = 1, max = 260), example = &"collector.observability.svc:4317")]
     pub otlp: String,
+    /// Host and port of a second receiver for OTLP over gRPC, without TLS. If set, the operator runs
+    /// a sampler behind the Collector, which has to send what `otlp` receives to the Service
+    /// `NAME-sampler`. The sampler returns the spans that it keeps to `kept`. `docs/tail-rules.md`
+    /// has the configuration of the Collector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 260), example = &"collector.observability.svc:4319")]
+    pub kept: Option<String>,
 }

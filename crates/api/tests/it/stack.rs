@@ -81,8 +81,26 @@ fn sampler_has_the_written_settings() {
     "{collector: {existing: {otlp: 'c:4317'}}}",
     SamplerEngine::OpenTelemetry
 )]
+#[case(
+    "{collector: {existing: {otlp: 'c:4317', kept: 'c:4319'}}}",
+    SamplerEngine::Spoor
+)]
 fn stack_has_the_engine(#[case] spec: &str, #[case] engine: SamplerEngine) {
     assert_eq!(valid(spec).sampler.engine(), engine);
+}
+
+#[test]
+fn existing_collector_has_a_sampler_with_kept() {
+    let stack = valid(
+        "{collector: {existing: {otlp: 'c:4317', kept: 'c.tools.svc:4319'}}, sampler: {memory: 1Gi}}",
+    );
+    let Collector::Existing(existing) = &stack.collector else {
+        panic!("{:?}", stack.collector)
+    };
+    assert_eq!(existing.otlp.to_string(), "c:4317");
+    let kept = existing.kept.as_ref().unwrap();
+    assert_eq!((kept.host(), kept.port()), ("c.tools.svc", 4319));
+    assert_eq!(sampler(stack).memory, 1 << 30);
 }
 
 #[test]
@@ -234,7 +252,19 @@ fn accepts_valid_spec(#[case] spec: &str) {
 )]
 #[case::sampler_of_an_existing_collector(
     "{collector: {existing: {otlp: 'c:4317'}}, sampler: {engine: Spoor}}",
-    "spec.sampler: must not be set with spec.collector.existing"
+    "spec.sampler: requires spec.collector.existing.kept"
+)]
+#[case::stock_sampler_of_an_existing_collector(
+    "{collector: {existing: {otlp: 'c:4317', kept: 'c:4319'}}, sampler: {engine: OpenTelemetry}}",
+    "spec.sampler.engine: must be Spoor with spec.collector.existing.kept"
+)]
+#[case::kept_returns_to_the_sampler(
+    "{collector: {existing: {otlp: 'c:4317', kept: 'c:4317'}}}",
+    "spec.collector.existing.kept: must not be the same as otlp"
+)]
+#[case::kept_address(
+    "{collector: {existing: {otlp: 'c:4317', kept: 'http://c:4319'}}}",
+    "spec.collector.existing.kept: must be a DNS name with a port"
 )]
 #[case::decision_after_the_longest_trace(
     "{sampler: {decisionWait: 31s}}",

@@ -147,6 +147,7 @@ fn status_fits_the_api_servers_limits() {
 #[case::no_stack(&[], "NoTracingStack")]
 #[case::direct(&[(json!({"route": "Direct"}), json!({"route": "Direct"}))], "RouteIsDirect")]
 #[case::another_collector(&[(json!({"collector": {"existing": {"otlp": "a:1"}}}), json!({"route": "Collector"}))], "CollectorNotManaged")]
+#[case::sampler_of_another_collector(&[(json!({"collector": {"existing": {"otlp": "a:1", "kept": "a:2"}}}), json!({"route": "Collector"}))], "RollingOut")]
 #[case::new_stack(&[(json!({}), Value::Null)], "RollingOut")]
 #[case::older_rules(&[(json!({}), json!({"route": "Collector", "tail": {"digest": "0"}}))], "RollingOut")]
 #[case::still_direct(&[(json!({}), json!({"route": "Direct", "tail": {"digest": DIGEST}}))], "RollingOut")]
@@ -252,6 +253,25 @@ fn tail_rules_need_every_sampler(
         "{}",
         programmed.message
     );
+}
+
+/// The samplers of a stack that no longer has any stay until they have sent everything.
+#[rstest]
+#[case::has_a_sampler(json!({"otlp": "a:1", "kept": "a:2"}), "Programmed")]
+#[case::has_none(json!({"otlp": "a:1"}), "CollectorNotManaged")]
+fn sampler_decides_behind_an_existing_collector(#[case] existing: Value, #[case] expected: &str) {
+    let found = found("rules", tail());
+    let pods = vec![sampler_pod("sampler-0", "tracing", "True")];
+    let mut snapshot = snapshot(vec![found.clone()], pods);
+    let spec = json!({"collector": {"existing": existing}});
+    snapshot.stacks = vec![stack(spec, json!({"route": "Collector"}))];
+    let evidence = PolicyEvidence {
+        samplers: vec![sampler("sampler-0", true)],
+        ..PolicyEvidence::default()
+    };
+    let built = resolved(&snapshot);
+    let status = built.status(&found, |_| evidence, &[], NOW).unwrap();
+    assert_eq!(programmed(&status).reason, expected);
 }
 
 #[rstest]

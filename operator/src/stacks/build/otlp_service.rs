@@ -26,7 +26,8 @@ pub const ENGINE_ANNOTATION: &str = "spoor.dev/sampler-engine";
 pub struct OtlpTarget {
     /// The route: to the Collector, or directly to Jaeger.
     pub route: Route,
-    /// The engine behind the Collector. Has no effect on the route to Jaeger.
+    /// The engine behind the Collector. Has no effect on the route to Jaeger, or to an existing
+    /// Collector.
     pub engine: SamplerEngine,
     /// The time of the change, in whole seconds. If unset, the Service has had this route and engine
     /// from the beginning.
@@ -74,7 +75,7 @@ pub fn opposite(route: Route) -> Route {
 #[must_use]
 pub fn existing_address(stack: &Stack, route: Route) -> Option<&Address> {
     match (route, &stack.collector, &stack.jaeger) {
-        (Route::Collector, Collector::Existing(otlp), _) => Some(otlp),
+        (Route::Collector, Collector::Existing(collector), _) => Some(&collector.otlp),
         (Route::Direct, _, Jaeger::Existing(jaeger)) => Some(&jaeger.otlp),
         _ => None,
     }

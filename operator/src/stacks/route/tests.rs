@@ -163,6 +163,73 @@ fn existing_parts_are_assumed_ready() {
     assert_eq!(plan(&stack, &state, at(0)).target.route, Route::Collector);
 }
 
+/// A stack with an existing Collector and a sampler behind it.
+fn with_existing_collector(mut spec: Value) -> Stack {
+    let existing = json!({"otlp": "collector.tools.svc:4317", "kept": "collector.tools.svc:4319"});
+    spec["collector"]["existing"] = existing;
+    stack(spec)
+}
+
+#[test]
+fn existing_collector_waits_for_its_sampler() {
+    let stack = with_existing_collector(json!({}));
+    let starting = RouteState {
+        collector_is_ready: false,
+        ..running(Route::Direct, None)
+    };
+    let waiting = plan(&stack, &starting, at(0));
+    assert_eq!(waiting.target.route, Route::Direct);
+    assert_eq!(
+        (waiting.collector, waiting.traffic),
+        (CollectorAction::Run, Traffic::Waiting)
+    );
+    let switched = plan(&stack, &running(Route::Direct, None), at(7));
+    assert_eq!(switched.target.route, Route::Collector);
+}
+
+#[test]
+fn new_sampler_of_existing_collector_moves_nothing() {
+    let stack = with_existing_collector(json!({}));
+    let state = RouteState {
+        collector_is_ready: false,
+        ..running(Route::Collector, None)
+    };
+    let settled = plan(&stack, &state, at(0));
+    let expected = OtlpTarget {
+        engine: SamplerEngine::Spoor,
+        ..target(Route::Collector, None)
+    };
+    assert_eq!(settled.target, expected);
+    assert_eq!(settled.traffic, Traffic::Settled);
+    assert_eq!(settled.route(), Route::Collector);
+}
+
+#[test]
+fn existing_collectors_sampler_sends_the_rest() {
+    let stack = with_existing_collector(json!({"route": "Direct"}));
+    let leaving = plan(&stack, &running(Route::Collector, None), at(0));
+    assert_eq!(leaving.collector, CollectorAction::Keep);
+    let Traffic::Moving { left } = leaving.traffic else {
+        panic!("{:?}", leaving.traffic);
+    };
+    // `maxTraceDuration` is 30 s.
+    assert!(left > Duration::from_secs(30), "{left:?}");
+}
+
+#[test]
+fn collector_does_not_wait_for_an_existing_jaeger() {
+    let existing = json!({"otlp": "jaeger.tools.svc:4317"});
+    let stack = stack(json!({"route": "Direct", "jaeger": {"existing": existing}}));
+    // The operator does not know its state.
+    let state = RouteState {
+        jaeger_is_ready: false,
+        ..running(Route::Direct, Some(at(0)))
+    };
+    let settled = plan(&stack, &state, at(1000));
+    assert_eq!(settled.traffic, Traffic::Settled);
+    assert_eq!(settled.collector, CollectorAction::Remove);
+}
+
 /// A stack from before there were samplers, of which both Collectors run.
 fn upgraded(since: Option<Timestamp>, engine: SamplerEngine) -> RouteState {
     RouteState {

@@ -6,7 +6,7 @@ use k8s_openapi::api::{
     core::v1::Pod,
 };
 use spoor_api::{
-    stack::{SamplerEngine, Stack},
+    stack::{Collector, SamplerEngine, Stack},
     tracing_stack::TailInForce,
 };
 
@@ -84,10 +84,15 @@ impl StackHealth {
         }
     }
 
-    /// Returns true if all parts behind the route to the Collector are complete.
+    /// Returns true if all parts behind the route to the Collector are complete. Of an existing
+    /// Collector, that is the sampler.
     #[must_use]
-    pub fn is_collector_complete(&self, engine: SamplerEngine) -> bool {
-        self.of_engine(engine).iter().all(|part| part.is_complete)
+    pub fn is_collector_complete(&self, stack: &Stack) -> bool {
+        let parts = self.of_engine(stack.sampler.engine());
+        match stack.collector {
+            Collector::Managed(_) => parts.iter().all(|part| part.is_complete),
+            Collector::Existing(_) => self.sampler.is_complete,
+        }
     }
 
     /// Returns true if any part of this engine exists.

@@ -101,7 +101,7 @@ impl Case {
         let observed = RouteState {
             target: Some(self.target),
             jaeger_is_ready: self.health.jaeger.is_available,
-            collector_is_ready: self.health.is_collector_complete(stack.sampler.engine()),
+            collector_is_ready: self.health.is_collector_complete(&stack),
             collector_exists: self.health.gather.exists,
             former_engine_exists: self.health.has_engine(stack.sampler.engine().other()),
         };

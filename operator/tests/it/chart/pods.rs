@@ -95,6 +95,25 @@ fn stack_keeps_its_own_pull_secrets() {
 }
 
 #[test]
+fn sampler_of_an_existing_collector_has_additions() {
+    if !has_helm("chart::sampler_of_an_existing_collector_has_additions") {
+        return;
+    }
+    let secret = "images.pullSecrets={registry}";
+    let otlp = "stack.spec.collector.existing.otlp=collector.tools.svc:4317";
+    let kept = "stack.spec.collector.existing.kept=collector.tools.svc:4319";
+    let with_kept = named(&objects(&[secret, otlp, kept]), "TracingStack", "tracing").clone();
+    assert_eq!(
+        with_kept["spec"]["sampler"]["pod"]["imagePullSecrets"],
+        json!(["registry"])
+    );
+    assert!(with_kept["spec"]["collector"]["pod"].is_null());
+    // Without a sampler, the field is refused.
+    let without = named(&objects(&[secret, otlp]), "TracingStack", "tracing").clone();
+    assert!(without["spec"]["sampler"].is_null(), "{without}");
+}
+
+#[test]
 fn stack_without_additions_is_unchanged() {
     if !has_helm("chart::stack_without_additions_is_unchanged") {
         return;

@@ -133,7 +133,7 @@ impl Pipelines {
 }
 
 /// The Collector of a stack with this `collector`.
-fn tier(collector: &str) -> Tier {
+pub(super) fn tier(collector: &str) -> Tier {
     let text = format!(
         "{{apiVersion: spoor.dev/v1alpha1, kind: TracingStack, metadata: {{name: tracing, namespace: default}}, spec: {{collector: {collector}}}}}"
     );
@@ -161,7 +161,7 @@ fn object<T: DeserializeOwned>(objects: &[Manifest], kind: &str) -> T {
 }
 
 /// Exports one span with a name of this length, without retries.
-async fn export(to: SocketAddr, name_bytes: usize) -> Result<(), Code> {
+pub(super) async fn export(to: SocketAddr, name_bytes: usize) -> Result<(), Code> {
     let span = Span {
         trace_id: vec![1; 16],
         span_id: vec![1; 8],

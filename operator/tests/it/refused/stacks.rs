@@ -131,6 +131,21 @@ const REFUSED: &[Case] = &[
         &["spec.collector.existing: ", "must be the only field"],
     ),
     case(
+        "{collector: {existing: {otlp: 'c:4317', kept: 'c'}}}",
+        &[
+            "spec.collector.existing.kept: ",
+            "must be a DNS name with a port",
+        ],
+    ),
+    case(
+        "{collector: {existing: {otlp: 'c:4317', kept: 'c:4317'}}}",
+        &[
+            "spec.collector.existing.kept: ",
+            "must not be the same as otlp",
+            "give the Collector a second receiver",
+        ],
+    ),
+    case(
         "{collector: {replicas: -1}}",
         &["spec.collector.replicas", "greater than or equal to 1"],
     ),
@@ -222,7 +237,15 @@ const REFUSED: &[Case] = &[
         "{collector: {existing: {otlp: 'c:4317'}}, sampler: {memory: 1Gi}}",
         &[
             "spec.sampler: ",
-            "must not be set with spec.collector.existing",
+            "requires spec.collector.existing.kept",
+            "set that field or delete this one",
+        ],
+    ),
+    case(
+        "{collector: {existing: {otlp: 'c:4317', kept: 'c:4319'}}, sampler: {engine: OpenTelemetry}}",
+        &[
+            "spec.sampler.engine: ",
+            "must be Spoor with spec.collector.existing.kept",
         ],
     ),
     case(
@@ -273,6 +296,8 @@ const ACCEPTED: &[&str] = &[
     "{jaeger: {existing: {otlp: 'jaeger:4317', query: 'jaeger.a.svc.cluster.local:16686'}}}",
     "{jaeger: {existing: {otlp: '1a.b:4317'}}}",
     "{collector: {existing: {otlp: 'c:4317'}, exporters: {}, envFromSecrets: []}}",
+    "{collector: {existing: {otlp: 'c:4317', kept: 'c:4319'}}}",
+    "{collector: {existing: {otlp: 'c:4317', kept: 'd.a.svc:4317'}}, sampler: {engine: Spoor, memory: 1Gi, storage: {claim: {}}}}",
     "{sampler: {engine: OpenTelemetry}, collector: {replicas: 16, gatherWait: 100ms, decisionWait: 5m}}",
     "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: 1m, decisionWait: 4m59s999ms}}",
     "{collector: {exporters: {debug: {}, otlp_http/a.b-c_d: {endpoint: 'https://x', headers: {a: [1, {b: null}]}}, otlp/sporadic: {}}}}",

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, PersistentVolumeClaim, Service},
 };
 use kube::api::{DeleteParams, ListParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Stacks, has_condition, is_settled, until};
 use crate::{
@@ -179,6 +179,41 @@ async fn unneeded_sampler_is_deleted() {
             && !role.exists::<Service>("tracing-collector-kept").await
     })
     .await;
+    role.stop().await;
+}
+
+/// The pod of the sampler sends to it until it is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn own_collector_stays_until_the_sampler_left_it() {
+    let test = "own_collector_stays_until_the_sampler_left_it";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-elsewhere").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({"sampler": {"engine": "Spoor"}}))
+        .await;
+    until("the Collector and the sampler", async || {
+        role.exists::<StatefulSet>("tracing-sampler").await
+            && role.exists::<Deployment>("tracing-collector").await
+    })
+    .await;
+    role.run_pods().await;
+    role.wait_for_status("tracing", is_settled).await;
+    let otlp = "collector.tools.svc:4317";
+    let elsewhere = json!({"existing": {"otlp": otlp, "kept": "collector.tools.svc:4319"}});
+    role.apply("tracing", json!({"collector": elsewhere})).await;
+    let is_rolling = |status: &Value| condition(status, "Progressing")["reason"] == "RollingOut";
+    role.wait_for_status("tracing", is_rolling).await;
+    assert!(role.exists::<Deployment>("tracing-collector").await);
+    assert!(role.exists::<Service>("tracing-collector-kept").await);
+    role.run_pods().await;
+    until("the Collector is deleted", async || {
+        !role.exists::<Deployment>("tracing-collector").await
+            && !role.exists::<Service>("tracing-collector-kept").await
+    })
+    .await;
+    assert!(role.exists::<StatefulSet>("tracing-sampler").await);
     role.stop().await;
 }
 

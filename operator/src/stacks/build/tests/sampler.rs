@@ -222,6 +222,64 @@ fn only_samplers_return_spans() {
     assert_eq!(from("NetworkPolicy \"tracing-sampler\"", 4317), "collector");
 }
 
+/// A stack with an existing Collector, and a sampler that returns spans to this address.
+fn with_existing_collector(otlp: &str, kept: &str) -> Vec<Manifest> {
+    all(&stack(json!({
+        "jaeger": {"existing": {"otlp": "jaeger.tools.svc:4317"}},
+        "collector": {"existing": {"otlp": otlp, "kept": kept}},
+    })))
+}
+
+#[test]
+fn sampler_returns_spans_to_an_existing_collector() {
+    let objects = with_existing_collector("collector.tools.svc:4317", "collector.tools.svc:4319");
+    let names: Vec<_> = objects.iter().map(ToString::to_string).collect();
+    let expected = [
+        "ConfigMap \"tracing-ca\"",
+        "ConfigMap \"tracing-otel-env\"",
+        "Service \"tracing-otlp\"",
+        "Service \"tracing-sampler\"",
+        "Service \"tracing-sampler-pods\"",
+        "NetworkPolicy \"tracing-sampler\"",
+        "StatefulSet \"tracing-sampler\"",
+    ];
+    assert_eq!(names, expected);
+    let service = body(&objects, "Service \"tracing-otlp\"");
+    let alias = &service["spec"]["externalName"];
+    assert_eq!(alias, "collector.tools.svc.cluster.local");
+    let set = body(&objects, "StatefulSet \"tracing-sampler\"");
+    let variables = variables(&set["spec"]["template"]["spec"]["containers"][0]);
+    let output = "http://collector.tools.svc:4319";
+    assert_eq!(variables["OTEL_EXPORTER_OTLP_ENDPOINT"], output);
+    let set = serde_json::from_value(set).unwrap();
+    assert_eq!(crate::stacks::sampler::output(&set), Some(output));
+}
+
+#[rstest]
+#[case("collector.tools.svc:4317", "collector.tools.svc:4319", &["tools"])]
+#[case("collector:4317", "gateway.tools.svc.cluster.local:4319", &["shop", "tools"])]
+#[case("collector.example.com:4317", "kept.example.com:4317", &[])]
+fn namespaces_of_an_existing_collector_may_send(
+    #[case] otlp: &str,
+    #[case] kept: &str,
+    #[case] expected: &[&str],
+) {
+    let policy = body(
+        &with_existing_collector(otlp, kept),
+        "NetworkPolicy \"tracing-sampler\"",
+    );
+    let rules = policy["spec"]["ingress"].as_array().unwrap();
+    let rules = rules.iter().filter(|rule| rule["ports"][0]["port"] == 4317);
+    let senders = rules.map(|rule| {
+        // A rule without senders would admit everyone.
+        let senders = rule["from"].as_array().unwrap();
+        assert_eq!(senders.len(), 1);
+        let labels = &senders[0]["namespaceSelector"]["matchLabels"];
+        labels["kubernetes.io/metadata.name"].as_str().unwrap()
+    });
+    assert_eq!(senders.collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn services_outlive_the_pods_of_the_sampler() {
     let stack = spoor(json!({"route": "Direct"}));

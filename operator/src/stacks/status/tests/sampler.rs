@@ -52,6 +52,29 @@ fn missing_sampler_is_named() {
 }
 
 #[test]
+fn sampler_of_an_existing_collector_is_named() {
+    let existing = json!({"otlp": "collector.tools.svc:4317", "kept": "collector.tools.svc:4319"});
+    let case = |sampler| {
+        let mut case = with_sampler();
+        case.spec = json!({"collector": {"existing": existing}});
+        case.health.collector = PartHealth::default();
+        case.health.sampler = sampler;
+        case.status()
+    };
+    let ready = case(READY);
+    assert_eq!(ready.sampler.as_ref().unwrap().ready_replicas, 1);
+    assert_eq!(ready.endpoints.as_ref().unwrap().prometheus, None);
+    let text = conditions_of(&ready);
+    assert!(text.contains("Available=True Ready"), "{text}");
+    assert!(text.contains("Progressing=False Settled"), "{text}");
+    let text = conditions_of(&case(STARTING));
+    let missing = "Available=False NotReady: no ready pods for the sampler";
+    assert!(text.contains(missing), "{text}");
+    let waiting = "Progressing=True RollingOut: waiting for the pods of the sampler";
+    assert!(text.contains(waiting), "{text}");
+}
+
+#[test]
 fn status_while_the_engine_changes() {
     let former = OtlpTarget {
         route: Route::Collector,

@@ -212,6 +212,11 @@ pub const STACKS: &[Field] = &[
         HOST,
     ),
     field(
+        "{collector: {existing: {otlp: 'c:4317', kept: X}}}",
+        "/collector/existing/kept",
+        HOST,
+    ),
+    field(
         "{sampler: {engine: OpenTelemetry}, collector: {gatherWait: X}}",
         "/collector/gatherWait",
         DURATION,
