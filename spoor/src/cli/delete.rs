@@ -75,8 +75,9 @@ impl DeleteArgs {
             None => None,
         };
         let deleted = json!({ "policies": changes });
-        let unaffected = "no instance was affected";
-        let code = print_result(self.output, deleted, convergence, unaffected)?;
+        // Printed, for example, for a policy with only a tail, which no instance applies.
+        let without_instances = "no instance had to acknowledge the deletion";
+        let code = print_result(self.output, deleted, convergence, without_instances)?;
         Ok(if refused { ExitCode::FAILURE } else { code })
     }
 

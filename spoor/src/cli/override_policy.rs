@@ -19,6 +19,10 @@ use spoor_lab::wire::{Document, Documents};
 /// The priority of overrides, above those that people normally give their policies.
 const PRIORITY: i32 = 1000;
 
+/// The start of the year 3000, before which `expiresAt` must be. The lab would report a later time
+/// as an error in a line of a document that the user has not written.
+const MAX_EXPIRY: Timestamp = Timestamp::constant(32_503_680_000, 0);
+
 /// Sample a service at another rate for a limited time, after which the rate reverts
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
@@ -81,10 +85,9 @@ impl OverrideArgs {
         let convergence = self.wait.until_applied(&client, &applied).await?;
         let code = print_result(Output::Table, applied, convergence, TAIL_ONLY)?;
         // A short override may have expired meanwhile.
+        let is_ahead = |until: Timestamp| until > Timestamp::now();
         if let Some(until) = &policy.spec.expires_at
-            && until
-                .parse::<Timestamp>()
-                .is_ok_and(|until| until > Timestamp::now())
+            && until.parse().is_ok_and(is_ahead)
         {
             let name = &policy.metadata.name;
             let namespace = match &self.namespace.namespace {
@@ -100,9 +103,9 @@ impl OverrideArgs {
     }
 
     fn policy(&self, now: Timestamp) -> Result<SamplingPolicy, InvalidOption> {
-        let until = now.checked_add(self.lifetime).map_err(|_| {
-            InvalidOption("--for: must end before the year 10000, such as 15m".to_owned())
-        })?;
+        let too_late = InvalidOption("--for: must end before the year 3000, such as 15m".into());
+        let until = now.checked_add(self.lifetime).ok();
+        let until = until.filter(|until| *until < MAX_EXPIRY).ok_or(too_late)?;
         let metadata = Metadata {
             namespace: Some(self.namespace.namespace.to_string()),
             ..Metadata::named(self.name()?.as_str())

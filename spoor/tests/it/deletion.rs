@@ -27,3 +27,17 @@ async fn delete_counts_instances_of_each_policy() {
         .await;
     assert!(text.contains("(2 instances)"), "{text}");
 }
+
+#[tokio::test]
+async fn deleting_tail_rules_needs_no_instance() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    lab.apply(
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: slow-only}\n\
+         spec: {targets: [{service: service-b}], \
+         tail: {keep: [{name: slow, slowerThan: 400ms}], otherwise: 0%}}\n",
+    )
+    .await;
+    let text = lab.ok(&["delete", "slow-only", "--wait"]).await;
+    let expected = "slow-only deleted\nConverged: no instance had to acknowledge the deletion.\n";
+    assert!(text.ends_with(expected), "{text}");
+}

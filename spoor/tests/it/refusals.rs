@@ -212,6 +212,10 @@ async fn bad_options_name_the_valid_values() {
             &["override", "a", "1%", "--for", "1m", "-o", "json", "--wait"],
             "cannot be used with",
         ),
+        (
+            &["override", "a", "1%", "--for", "9000000h"],
+            "spoor: --for: must end before the year 3000",
+        ),
         (&["load", "--path", "nope"], "must begin with a /"),
         (
             &["check", "1", "--answer", "42"],

@@ -10,8 +10,8 @@ use spoor_proto::jaeger::{
 use tonic::Status;
 
 use super::{
-    MAX_TRACES, Queries, TraceQueryError, parameters,
-    v3::{DEFAULT_DEPTH, FILTER_REFUSED},
+    MAX_TRACES, Queries, TraceQueryError,
+    parameters::{self, DEFAULT_DEPTH, FILTER_REFUSED},
 };
 use crate::{Search, StoredOperation, TraceId, dependencies::dependencies, kind, service};
 

@@ -8,6 +8,14 @@ use jiff::Timestamp;
 
 use super::go;
 
+/// The default limit of a search in version 3, in traces.
+pub const DEFAULT_DEPTH: usize = 100;
+
+/// Jaeger's structured filter (its RFC 0005) is experimental. Ignoring it would return traces that
+/// do not match.
+pub const FILTER_REFUSED: &str = "query.filter is not supported; search by service, operation, \
+                                  attributes and duration";
+
 /// The decoded parameters in the order of the URL.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters(pub Vec<(String, String)>);

@@ -19,7 +19,6 @@ use spoor_proto::jaeger::api_v3::{
 };
 
 use json::V3Traces;
-pub use search::{DEFAULT_DEPTH, FILTER_REFUSED};
 
 use super::{
     Queries, TraceQueryError,

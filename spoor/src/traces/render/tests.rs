@@ -188,6 +188,20 @@ fn json_has_trace_state_and_attributes() {
 }
 
 #[test]
+fn readme_shows_the_note_of_a_kept_root() {
+    let mut batches = a_to_b();
+    batches[0].scope_spans[0].spans[0].trace_state = "ot=th:0".to_owned();
+    let drawn = render("0707", &Tree::new(batches), CANVAS);
+    let mut notes = drawn.lines().filter(|line| line.contains("tracestate"));
+    let note = notes.next().unwrap_or_default();
+    let readme = include_str!("../../../../README.md");
+    assert!(
+        !note.is_empty() && readme.lines().any(|line| line == note),
+        "{drawn}"
+    );
+}
+
+#[test]
 fn truncates_long_lists_of_events() {
     let mut batch = span("a", "b", 1, 0, 0, 10);
     let event = Event::default();

@@ -9,18 +9,10 @@ use crate::{
     Search,
     query::{
         go,
-        parameters::{self, Parameters},
+        parameters::{self, DEFAULT_DEPTH, FILTER_REFUSED, Parameters},
     },
     service,
 };
-
-/// The default limit of a search, in traces.
-pub const DEFAULT_DEPTH: usize = 100;
-
-/// Jaeger's structured filter (its RFC 0005) is experimental. Ignoring it would return traces that
-/// do not match.
-pub const FILTER_REFUSED: &str = "query.filter is not supported; search by service, operation, \
-                                  attributes and duration";
 
 type Names = &'static [&'static str];
 

@@ -22,7 +22,7 @@ use super::{mesh::Mesh, view};
 
 /// The maximum age of the traces that calls and errors are read from. Services are listed whatever
 /// the age of their traces.
-pub(super) const WINDOW: Duration = Duration::from_secs(60 * 60);
+const WINDOW: Duration = Duration::from_secs(60 * 60);
 /// The most failed traces read for each service.
 const MAX_FAILED_TRACES: usize = 20;
 /// The longest response accepted.
@@ -47,11 +47,11 @@ pub(super) struct MeshReader {
 type Drawing = (Instant, Arc<Markup>);
 
 /// The mesh, or the reason why it is unknown.
-pub(super) type MeshResult = Result<Mesh, ReadMeshError>;
+type MeshResult = Result<Mesh, ReadMeshError>;
 
 /// The error of reading the mesh.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadMeshError {
+enum ReadMeshError {
     #[error("{0}")]
     Call(#[from] PeerCallError),
     #[error("the queries took longer than {0:?}")]
@@ -87,7 +87,7 @@ impl MeshReader {
         // In a task of its own: a client that disconnects would otherwise end the read that others wait
         // for.
         let drawing = tokio::spawn(redraw.in_current_span()).await;
-        drawing.unwrap_or_else(|error| Arc::new(view::mesh(&Err(error.into()))))
+        drawing.unwrap_or_else(|error| Arc::new(view::mesh(&MeshResult::Err(error.into()), WINDOW)))
     }
 
     async fn redraw(self, mut last: OwnedMutexGuard<Option<Drawing>>) -> Arc<Markup> {
@@ -97,7 +97,7 @@ impl MeshReader {
             let error = error as &dyn Error;
             tracing::warn!(error, "cannot read the mesh from Jaeger");
         }
-        let drawing = Arc::new(view::mesh(&read));
+        let drawing = Arc::new(view::mesh(&read, WINDOW));
         // Failures are reused as well, so that reloading the page does not add load to a failing Jaeger.
         *last = Some((Instant::now(), Arc::clone(&drawing)));
         drawing

@@ -1,5 +1,7 @@
 //! The documents' HTML.
 
+use std::{fmt::Display, time::Duration};
+
 use maud::{DOCTYPE, Markup, html};
 
 use super::{
@@ -7,7 +9,6 @@ use super::{
     documents::{Document, link},
     markdown,
     mesh::Mesh,
-    mesh_reader::{MeshResult, WINDOW},
     visible::visible,
 };
 use crate::gateway::view::metadata;
@@ -31,8 +32,8 @@ pub(super) fn page(document: &Document, above: Option<&Markup>) -> Markup {
     }
 }
 
-/// Renders the mesh, or the reason why it cannot be shown.
-pub(super) fn mesh(result: &MeshResult) -> Markup {
+/// Renders the mesh as the traces of a window of time show it, or the reason why it cannot be shown.
+pub(super) fn mesh(result: &Result<Mesh, impl Display>, window: Duration) -> Markup {
     html! {
         section.picture aria-labelledby="mesh" {
             h2 #mesh { "The mesh now" }
@@ -41,7 +42,7 @@ pub(super) fn mesh(result: &MeshResult) -> Markup {
                     "There are no traces yet. Open "
                     a href="/" { "the wishlist" } ", then reload this page."
                 },
-                Ok(mesh) => (figure(mesh)),
+                Ok(mesh) => (figure(mesh, window)),
                 Err(error) => p.nothing role="alert" {
                     "The mesh cannot be drawn, because Jaeger failed: " (error) "."
                 },
@@ -50,8 +51,8 @@ pub(super) fn mesh(result: &MeshResult) -> Markup {
     }
 }
 
-fn figure(mesh: &Mesh) -> Markup {
-    let minutes = WINDOW.as_secs() / 60;
+fn figure(mesh: &Mesh, window: Duration) -> Markup {
+    let minutes = window.as_secs() / 60;
     html! {
         p {
             "Calls and errors are those in the traces of the last " (minutes) " minutes that "
