@@ -124,7 +124,7 @@ fn is_in_share(id: &str, rate: &str) -> bool {
 }
 
 #[test]
-fn each_kind_of_fault_is_found() {
+fn each_kind_of_difference_is_found() {
     let id = |number: u128| format!("{number:032x}");
     // In no share; only in the higher one; in both.
     let (none, one, both) = (1, (1 << 56) * 85 / 100, (1 << 56) - 1);

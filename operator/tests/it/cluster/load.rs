@@ -94,8 +94,9 @@ pub async fn traces<'lab>(
     start(lab, "generate", &borrowed(&arguments), &[]).await
 }
 
-/// Sends traces like [`traces`] and lists their IDs. The sender holds spans for as long as it
-/// retries, in requests of at most [`IDENTIFIED_BATCH_SPANS`].
+/// Sends traces like [`traces`] and lists their IDs, in requests of at most
+/// [`IDENTIFIED_BATCH_SPANS`]. The queue has room for all spans of two minutes, after which the
+/// sender gives up, at the highest rate that tests send.
 pub async fn identified_traces<'lab>(
     lab: &'lab Lab,
     services: &[&str],
