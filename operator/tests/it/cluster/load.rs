@@ -95,8 +95,8 @@ pub async fn traces<'lab>(
 }
 
 /// Sends traces like [`traces`] and lists their IDs, in requests of at most
-/// [`IDENTIFIED_BATCH_SPANS`]. The queue has room for all spans of two minutes, after which the
-/// sender gives up, at the highest rate that tests send.
+/// [`IDENTIFIED_BATCH_SPANS`]. At no more than 150 traces per second and two services, the queues
+/// have room for the two minutes after which the sender would drop spans.
 pub async fn identified_traces<'lab>(
     lab: &'lab Lab,
     services: &[&str],
@@ -106,13 +106,8 @@ pub async fn identified_traces<'lab>(
 ) -> Sender<'lab> {
     let mut arguments = generate(services, rate, lasts, shape.spread);
     arguments.extend(["--trace-ids", "--error-in", shape.error_in].map(str::to_owned));
-    let environment = [
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "500000".to_owned()),
-        (
-            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-            IDENTIFIED_BATCH_SPANS.to_string(),
-        ),
-    ];
+    let batch = IDENTIFIED_BATCH_SPANS.to_string();
+    let environment = [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch)];
     start(lab, "generate", &borrowed(&arguments), &environment).await
 }
 

@@ -11,8 +11,8 @@ use tokio::process::Command;
 
 use super::{command::succeed, lab::Lab, pods};
 
-/// The API server's port, as on clusters of kubeadm and kind. API servers of other tests on the same
-/// machine have other ports.
+/// The API server's port, as on clusters of kubeadm and kind. API servers of other tests on the
+/// same machine have other ports.
 const API_SERVER_PORT: u16 = 6443;
 
 /// Returns true if the shell sees the node's kubelet. Otherwise reports the test as skipped.
@@ -52,8 +52,8 @@ pub async fn kill_containers(lab: &Lab, labels: &str) -> usize {
     pods.len()
 }
 
-/// Rejects connections to a port of the pods with these labels for some time. The pods continue, and
-/// their probes, which come from the node itself, succeed.
+/// Rejects connections to a port of the pods with these labels for some time. The pods continue,
+/// and their probes, which come from the node itself, succeed.
 pub async fn reject_connections(lab: &Lab, labels: &str, port: u16, lasts: Duration) {
     let pods = pods::list(lab, labels).await;
     let addresses = pods.iter().map(|pod| {

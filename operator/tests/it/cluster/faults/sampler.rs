@@ -1,9 +1,9 @@
 //! Faults around Spoor's sampler under load: no trace is lost or split, and no more spans are
 //! repeated than were in flight.
 //!
-//! Each fault is injected once by default, and ten times with `SPOOR_FULL_LENGTH=1`. The table that
-//! the tests print is in `docs/tail-rules.md`. The sampler's journal is on a claim: an emptyDir ends
-//! with the pod, whose deletion then splits the traces in progress.
+//! Each fault is injected once by default, and ten times with `SPOOR_FULL_LENGTH=1`. The tests print
+//! a table of the results; `docs/tail-rules.md` has the command. The sampler's journal is on a
+//! claim: an emptyDir ends with the pod, whose deletion then splits the traces in progress.
 
 use std::{
     fmt::{self, Write},
@@ -65,8 +65,8 @@ async fn faults_lose_and_split_nothing() {
 }
 
 /// Injects each fault under load, prints a table of the results, and asserts that nothing was lost
-/// or split, and that no more spans were repeated than were in flight. Does nothing, with a message,
-/// if there is no shell of the node.
+/// or split, and that no more spans were repeated than were in flight. Does nothing, with a
+/// message, if there is no shell of the node.
 pub async fn assert_harmless(lab: &Lab, faults: &[Fault]) {
     if !node::has_shell("faults around the sampler").await {
         return;
