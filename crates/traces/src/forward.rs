@@ -2,15 +2,20 @@
 
 mod annotation;
 mod batches;
+mod division;
+mod forwarding;
 mod in_flight;
 mod journal;
 mod metrics;
 mod outgoing;
+mod peers;
 mod position;
+mod queues;
 mod recovery;
 mod ring;
 mod state;
 mod tracker;
+mod writer;
 
 use std::{
     sync::Arc,
@@ -27,13 +32,16 @@ use crate::{
     OutOfMemory, ReceiveSettings, Rejected, ScanError, TailCount, TailSettings, Totals,
     memory::Reservation,
     receiver::{AcceptError, MAX_EARLY_DECISION_TIME, Receiver, SpanSink},
-    scan,
+    scan::{self, Scanned},
     tail::{TailSampler, decide_in_rounds},
 };
 
 pub use batches::Batch;
-pub use journal::{JournalError, JournalSettings};
+use division::Division;
+pub use journal::{JournalError, JournalId, JournalSettings};
 use outgoing::Outgoing;
+pub use peers::PeerSettings;
+pub use queues::{Forward, ForwardedPart};
 pub use recovery::Recovery;
 pub use ring::{Hop, InvalidRings, Rings, Visited};
 use state::State;
@@ -56,6 +64,9 @@ pub struct ForwarderSettings {
     /// True to decide on all waiting traces at a shutdown, as without a journal: for a journal that
     /// the next start does not find.
     pub decides_at_shutdown: bool,
+    /// The place among other samplers, with which traces are divided. It has no effect without a
+    /// journal, in which spans for the others wait.
+    pub peers: Option<PeerSettings>,
 }
 
 impl Default for ForwarderSettings {
@@ -68,6 +79,7 @@ impl Default for ForwarderSettings {
             journal: None,
             decides_at_shutdown: false,
             rules: None,
+            peers: None,
         }
     }
 }
@@ -93,8 +105,12 @@ struct Shared {
     state: Mutex<State>,
     recovery: Recovery,
     decides_at_shutdown: bool,
+    /// Requests may have to be divided.
+    has_peers: bool,
     /// Wakes the sender when a batch is complete.
     has_batch: Notify,
+    /// Wakes the senders to peers when parts wait, and at the end.
+    has_parts: Notify,
 }
 
 /// The time for which spans are collected in a batch, and by which decisions are late at most.
@@ -122,7 +138,9 @@ impl Forwarder {
             state: Mutex::new(state),
             recovery,
             decides_at_shutdown: settings.decides_at_shutdown || settings.journal.is_none(),
+            has_peers: settings.peers.is_some() && settings.journal.is_some(),
             has_batch: Notify::new(),
+            has_parts: Notify::new(),
         });
         let forwarder = Self {
             receiver: Receiver::new(settings.receive, Arc::clone(&shared)),
@@ -207,7 +225,11 @@ impl Forwarder {
 
     /// Ends a shutdown although traces wait or spans are not sent.
     pub fn give_up(&self) {
-        self.shared.state.lock().is_drained = true;
+        let mut state = self.shared.state.lock();
+        state.is_drained = true;
+        state.has_given_up = true;
+        drop(state);
+        self.shared.has_parts.notify_waiters();
     }
 
     async fn run_decisions(self, shutdown: CancellationToken) {
@@ -218,15 +240,20 @@ impl Forwarder {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
             }
-            self.decide_while(|sampler, outgoing| {
-                sampler.decide_due(Instant::now(), MAX_DECISIONS_PER_LOCK, outgoing)
-                    || sampler.decide_for_refused(outgoing)
-            })
-            .await;
+            // A sampler that does not know the rings does not know the peers to wait for, either.
+            if !self.shared.state.lock().is_learning() {
+                self.decide_while(|sampler, outgoing| {
+                    sampler.decide_due(Instant::now(), MAX_DECISIONS_PER_LOCK, outgoing)
+                        || sampler.decide_for_refused(outgoing)
+                })
+                .await;
+            }
             self.flush(false);
         }
         // Closes first: otherwise traces could arrive as fast as they are decided.
         self.receiver.close();
+        self.shared.state.lock().is_leaving = true;
+        self.shared.has_parts.notify_waiters();
         while self.shared.decides_at_shutdown && self.shared.state.lock().is_draining() {
             self.decide_while(|sampler, outgoing| sampler.decide_waiting(outgoing))
                 .await;
@@ -271,24 +298,57 @@ impl SpanSink for Arc<Shared> {
     ) -> Result<Rejected, AcceptError> {
         // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan::scan(request, reservation)?;
+        let division = self.divide(&scanned, Visited::default());
+        let mut state = self.make_room(request.len())?;
+        state.accept(request, &scanned, division)?;
+        self.notify(state);
+        Ok(scanned.rejected)
+    }
+}
+
+impl Shared {
+    /// Divides a request before the lock, if that needs no look-ups.
+    fn divide(&self, scanned: &Scanned<'_>, visited: Visited) -> Option<Division> {
+        if !self.has_peers {
+            return None;
+        }
+        let (rings, own) = {
+            let state = self.state.lock();
+            let (rings, own) = state.rings()?;
+            if rings.has_former() {
+                return None;
+            }
+            (rings.clone(), own)
+        };
+        Some(Division::new(scanned, (&rings, own), visited, |_| false))
+    }
+
+    /// Makes room for the spans of a request, in steps between which others get the lock.
+    fn make_room(&self, request_bytes: usize) -> Result<MutexGuard<'_, State>, AcceptError> {
         let mut state = self.state.lock();
-        // Room is made first, in steps between which others get the lock.
         let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
-        while state.decide_early(request.len()) {
+        while state.decide_early(request_bytes) {
             // The decision task makes the room instead, with pauses for others.
             if Instant::now() > deadline || state.sampler.is_refusing() {
-                state.sampler.record_refusal(request.len());
+                state.sampler.record_refusal(request_bytes);
                 return Err(ScanError::from(OutOfMemory::TooManyWaiting).into());
             }
             MutexGuard::bump(&mut state);
         }
-        state.accept(request, &scanned)?;
+        Ok(state)
+    }
+
+    /// Releases the lock, and wakes those who send what has become complete.
+    fn notify(&self, state: MutexGuard<'_, State>) {
         let has_batch = state.outgoing.batches.has_complete();
+        let has_parts = state.parts.count() > 0;
         drop(state);
         if has_batch {
             self.has_batch.notify_waiters();
         }
-        Ok(scanned.rejected)
+        if has_parts {
+            self.has_parts.notify_waiters();
+        }
     }
 }
 

@@ -43,8 +43,8 @@ mod turns;
 pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub use forward::{
-    Backlog, Batch, Forwarder, ForwarderSettings, Hop, InvalidRings, JournalError, JournalSettings,
-    Recovery, Rings, Visited,
+    Backlog, Batch, Forward, ForwardedPart, Forwarder, ForwarderSettings, Hop, InvalidRings,
+    JournalError, JournalId, JournalSettings, PeerSettings, Recovery, Rings, Visited,
 };
 pub use id::{InvalidTraceId, TraceId};
 pub use keep_reason::KeepReason;
@@ -52,6 +52,7 @@ pub use log::Evicted;
 pub use memory::OutOfMemory;
 pub use pipeline::Pipeline;
 pub use receive::json::read_spans;
+pub use receiver::AcceptError;
 pub use scan::{InvalidRequest, Oversized, Rejected, ScanError, validate};
 pub use settings::{AllowedOrigins, OtherSignals, PipelineSettings, ReceiveSettings, TailSettings};
 pub use store::{Occupancy, Search, StoredOperation, StoredTrace, TraceStore, TraceTooLarge};

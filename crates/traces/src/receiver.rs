@@ -38,7 +38,7 @@ pub(crate) trait SpanSink: Send + Sync {
 
 /// Failure of a destination to accept a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AcceptError {
+pub enum AcceptError {
     /// The request cannot be scanned, or there is no memory for its spans.
     #[error(transparent)]
     Scan(#[from] ScanError),
@@ -48,6 +48,13 @@ pub(crate) enum AcceptError {
     /// The request cannot be written to the journal at present.
     #[error("the journal is full or cannot be written; try again later")]
     Journal,
+    /// The sampler does not know its peers yet, does not share in the traces any more, or shuts
+    /// down.
+    #[error("the sampler takes no spans at present; try again later")]
+    NotServing,
+    /// Another sampler has to decide on some of the spans, and too many wait for it.
+    #[error("too many spans wait for another sampler; try again later")]
+    PeerFull,
     /// The request alone would fill the journal.
     #[error("the request is too large for the journal; send smaller batches")]
     TooLargeForJournal,

@@ -21,9 +21,10 @@ pub(crate) enum RefusalReason {
     /// The sender aborted the request.
     Aborted,
     /// Too many bytes or bodies are being received at the same time, too many traces wait for their
-    /// tail decision, too many spans wait to be sent, or the journal has no room.
+    /// tail decision, too many spans wait to be sent or for another sampler, or the journal has no
+    /// room.
     Overloaded,
-    /// The receiver is shutting down.
+    /// The receiver is shutting down, or the sampler takes no spans at present.
     ShuttingDown,
     /// Reading the body failed because of a bug, so it would fail again.
     InternalError,

@@ -15,7 +15,8 @@
 //!
 //! A trace is due [`TailSettings::decision_wait`] after its root, which usually ends last, and at
 //! the latest [`TailSettings::max_trace_duration`] after its first span. After a replay, none is due
-//! for a decision wait: senders first repeat the spans that they could not send meanwhile.
+//! for a decision wait: senders first repeat the spans that they could not send meanwhile. Among
+//! several samplers, it waits until its peers have none of its spans left, too.
 
 mod counts;
 mod decide;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 use spoor_policy::{PolicyKey, TailTable, Version};
 
 use crate::{
-    KeepReason, TailSettings, Totals, TraceId,
+    KeepReason, Rejected, TailSettings, Totals, TraceId,
     log::{Destination, IdHasher, Interned, Log, Snapshot, TraceAt},
     output::Output,
     scan::Scanned,
@@ -60,6 +61,8 @@ pub(crate) struct TailSampler {
     counts: Counts,
     /// After a replay, the time before which no trace is due.
     due_from: Option<Instant>,
+    /// Traces that are due later wait, since peers may have spans of them.
+    due_until: Option<Instant>,
     /// The last time that a trace went to the output without waiting.
     last_kept_immediately: Option<Instant>,
     /// The length of the longest request that was refused for lack of room, until there is room.
@@ -91,6 +94,7 @@ impl TailSampler {
             table: TailTable::default(),
             resource_rules: ResourceRules::default(),
             due_from: None,
+            due_until: None,
             last_kept_immediately: None,
             refused_bytes: None,
             totals: Totals::default(),
@@ -122,6 +126,22 @@ impl TailSampler {
     /// Returns whether new traces are gathered, or else passed straight on.
     pub(crate) fn is_gathering(&self) -> bool {
         !self.table.is_empty()
+    }
+
+    /// Returns whether a trace waits or its decision is remembered.
+    pub(crate) fn is_known(&self, id: TraceId, hash: u64) -> bool {
+        self.gathering.find(id, hash).is_some() || self.decisions.find(hash).is_some()
+    }
+
+    /// Lets traces wait that are due after this time; with `None`, those that are due are decided.
+    pub(crate) fn set_due_until(&mut self, until: Option<Instant>) {
+        self.due_until = until;
+    }
+
+    /// Counts spans that were rejected, of a request of which no span stays.
+    pub(crate) fn record_rejected(&mut self, rejected: Rejected) {
+        self.totals.received += rejected.total();
+        self.totals.rejected += rejected;
     }
 
     /// Returns whether new traces are looked up in the output, which may have their first spans.
@@ -167,8 +187,8 @@ impl TailSampler {
         output: &mut impl Output,
     ) -> bool {
         let count = scanned.spans.len() as u64;
-        self.totals.received += count + scanned.rejected.total();
-        self.totals.rejected += scanned.rejected;
+        self.totals.received += count;
+        self.record_rejected(scanned.rejected);
         if !is_gathering {
             // A policy that is applied within ten minutes finds these traces in the output, and
             // does not gather them.

@@ -3,13 +3,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use prost::encoding::encode_varint;
 
-use super::{annotation::Annotation, position::Position};
-use crate::{
-    log::{CHILDREN_KEY, is_concatenation},
-    span::{NewSource, NewSpan},
-};
+use super::{annotation::Annotation, position::Position, writer::RequestWriter};
+use crate::span::{NewSource, NewSpan};
 
 /// The size at which a batch is complete, in bytes. The Collector accepts 4 MiB by default.
 const MAX_BATCH_BYTES: usize = 1 << 20;
@@ -17,8 +13,6 @@ const MAX_BATCH_BYTES: usize = 1 << 20;
 /// complete within the deadline of an attempt, 4 s in the Collector: otherwise a batch would be
 /// repeated for ever.
 const MAX_BATCH_SPANS: u64 = 1_000;
-/// The key of `ExportTraceServiceRequest.resource_spans`.
-const RESOURCE_SPANS_FIELD: u8 = 1 << 3 | 2;
 
 /// Spans to send in one request.
 #[derive(Clone, Debug)]
@@ -40,17 +34,13 @@ pub struct Batch {
 pub(super) struct Batches {
     complete: VecDeque<Batch>,
     complete_bytes: usize,
-    /// The request of the next batch, without the spans of the last source.
-    request: Vec<u8>,
+    /// The request of the next batch.
+    request: RequestWriter,
     spans: u64,
     first_span: Position,
     last_record: u64,
     /// The number of batches completed so far.
     completed: u64,
-    /// The last source, and its spans as fields of `ScopeSpans`.
-    resource: Vec<u8>,
-    scope: Vec<u8>,
-    fields: Vec<u8>,
     /// The fields that are added to a span.
     added: Vec<u8>,
 }
@@ -58,7 +48,7 @@ pub(super) struct Batches {
 impl Batches {
     /// The bytes that wait to be sent.
     pub(super) fn bytes(&self) -> usize {
-        self.complete_bytes + self.request.len() + self.fields.len()
+        self.complete_bytes + self.request.bytes()
     }
 
     /// The place of the first span here, complete or not.
@@ -85,28 +75,11 @@ impl Batches {
             self.first_span = at;
         }
         self.last_record = at.record;
-        if !is_concatenation(&self.resource, source.resource)
-            || !is_concatenation(&self.scope, source.scope)
-        {
-            self.end_source();
-            source
-                .resource
-                .iter()
-                .for_each(|it| self.resource.extend_from_slice(it));
-            source
-                .scope
-                .iter()
-                .for_each(|it| self.scope.extend_from_slice(it));
-        }
         self.added.clear();
         as_kept.write(span, &mut self.added);
-        self.fields.push(CHILDREN_KEY);
-        let len = span.body.len() + self.added.len();
-        encode_varint(len as u64, &mut self.fields);
-        self.fields.extend_from_slice(span.body);
-        self.fields.extend_from_slice(&self.added);
+        self.request.add(span, source, &self.added);
         self.spans += 1;
-        let is_large = self.request.len() + self.fields.len() >= MAX_BATCH_BYTES;
+        let is_large = self.request.bytes() >= MAX_BATCH_BYTES;
         if is_large || self.spans >= MAX_BATCH_SPANS {
             self.complete();
         }
@@ -114,13 +87,13 @@ impl Batches {
 
     /// Completes the batch that is being collected, if it has spans.
     pub(super) fn complete(&mut self) {
-        self.end_source();
         if self.spans == 0 {
             return;
         }
-        self.complete_bytes += self.request.len();
+        let request = Bytes::from(self.request.take());
+        self.complete_bytes += request.len();
         self.complete.push_back(Batch {
-            request: std::mem::take(&mut self.request).into(),
+            request,
             spans: std::mem::take(&mut self.spans),
             number: self.completed,
             first_span: self.first_span,
@@ -147,25 +120,6 @@ impl Batches {
         let batch = self.complete.pop_front()?;
         self.complete_bytes -= batch.request.len();
         Some(batch)
-    }
-
-    fn end_source(&mut self) {
-        if !self.fields.is_empty() {
-            let mut header = Vec::with_capacity(8);
-            header.push(CHILDREN_KEY);
-            let len = self.scope.len() + self.fields.len();
-            encode_varint(len as u64, &mut header);
-            let scope_spans = header.len() + self.scope.len() + self.fields.len();
-            self.request.push(RESOURCE_SPANS_FIELD);
-            let len = self.resource.len() + scope_spans;
-            encode_varint(len as u64, &mut self.request);
-            for part in [&self.resource, &header, &self.scope, &self.fields] {
-                self.request.extend_from_slice(part);
-            }
-        }
-        self.resource.clear();
-        self.scope.clear();
-        self.fields.clear();
     }
 }
 

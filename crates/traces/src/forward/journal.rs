@@ -19,13 +19,25 @@
 //!
 //! A segment is deleted when every trace with spans in it or in an older segment is decided and
 //! sent. Its decisions are remembered in other files for ten minutes ([`remembered`]).
+//!
+//! Among several samplers, a request is written with its division ([`routed`]): the spans that stay,
+//! and the part for each peer, with the number of the record as its sequence. So replay needs
+//! neither rings nor look-ups. The record of a peer's part has that part's sequence in the peer's
+//! journal: the part and the knowledge that it was received cannot be separated. Parts that wait for
+//! a peer keep no segment from being deleted: they are written again before, to the active one.
+//! Otherwise the journals of two samplers could be full of parts for each other for ever.
 
+mod append;
+mod effects;
 mod files;
+mod id;
 mod reason;
 mod record;
 mod remembered;
 mod replay;
+mod routed;
 mod segment;
+mod senders;
 #[cfg(test)]
 mod tests;
 
@@ -37,14 +49,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::position::Position;
-use crate::{TraceId, keep_reason::Reasons, tail::Decision};
+use super::{position::Position, queues::PartQueues};
+pub(super) use effects::{Outcome, Replay};
 use files::FileKind;
 pub(super) use files::delete;
-use record::{GATHERED, HEADER_BYTES, Kind, NUMBERED};
-use remembered::{Code, Entry, RememberedFiles};
-pub(super) use replay::{Outcome, Replay, Replayed};
-use segment::ActiveSegment;
+pub use id::JournalId;
+use remembered::RememberedFiles;
+pub(super) use replay::Replayed;
+pub(super) use routed::{Moved, Routed, RoutedPart};
+use segment::{ActiveSegment, First};
+use senders::Senders;
 
 /// The settings of a forwarder's journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,8 +148,29 @@ pub(super) fn unix_ms() -> u64 {
     })
 }
 
+/// The bits of a record's number below the time of the start, in milliseconds.
+///
+/// The crash of a node may lose the last records. Parts that are numbered like lost ones would count
+/// as received, so each start continues with a number that no earlier process has reached: at most a
+/// million records each millisecond.
+const RECORDS_PER_MS_BITS: u32 = 20;
+/// The latest time that determines a number, in the year 2109: a clock that is set to a later one
+/// must not exhaust the numbers.
+const MAX_FIRST_RECORD_MS: u64 = 1 << 42;
+
+/// The first number of a process that starts now, if earlier ones have used fewer.
+fn first_record(next: u64) -> u64 {
+    next.max(unix_ms().min(MAX_FIRST_RECORD_MS) << RECORDS_PER_MS_BITS)
+}
+
+/// A duration in milliseconds, the unit of records.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A journal to append to.
 pub(super) struct Journal {
+    id: JournalId,
     settings: JournalSettings,
     _lock: File,
     /// The segments before the active one, each with its number and size, the oldest first.
@@ -147,6 +182,7 @@ pub(super) struct Journal {
     /// The last position that the journal contains as confirmed.
     confirmed: Position,
     remembered: RememberedFiles,
+    senders: Senders,
     /// Reused for the bodies of records.
     body: Vec<u8>,
     last_warning: Option<Instant>,
@@ -165,24 +201,42 @@ impl Journal {
         settings: &JournalSettings,
         replay: &mut impl Replay,
     ) -> Result<(Self, Replayed), JournalError> {
-        let lock = files::lock(&settings.folder)?;
-        let found = replay::read(&settings.folder, replay)?;
-        let first = (found.next_record, found.confirmed);
-        let active = ActiveSegment::create(&settings.folder, found.next_segment, unix_ms(), first)?;
+        let folder = &settings.folder;
+        let lock = files::lock(folder)?;
+        let id = JournalId::in_folder(folder)?;
+        let found = replay::read(folder, replay)?;
+        let next_record = first_record(found.next_record);
+        let first = First {
+            record: next_record,
+            confirmed: found.confirmed,
+            senders: &found.senders,
+        };
+        let active = ActiveSegment::create(folder, found.next_segment, unix_ms(), first)?;
         let journal = Self {
+            id,
             segment_bytes: (settings.max_bytes / MIN_SEGMENTS)
                 .clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES),
             settings: settings.clone(),
             _lock: lock,
             sealed: found.segments,
             active,
-            next_record: found.next_record,
+            next_record,
             confirmed: found.confirmed,
             remembered: found.remembered,
+            senders: found.senders,
             body: Vec::new(),
             last_warning: None,
         };
         Ok((journal, found.replayed))
+    }
+
+    pub(super) fn id(&self) -> JournalId {
+        self.id
+    }
+
+    /// The last sequence received of a peer's journal.
+    pub(super) fn received(&self, journal: JournalId) -> Option<u64> {
+        self.senders.received(journal)
     }
 
     /// The number of the last numbered record.
@@ -196,91 +250,23 @@ impl Journal {
         sealed + self.active.bytes + self.remembered.bytes()
     }
 
-    /// Appends a request that arrives now.
-    pub(super) fn append_request(
-        &mut self,
-        request: &[u8],
-        is_gathered: bool,
-    ) -> Result<Appended, JournalError> {
-        let bytes = (HEADER_BYTES + request.len()) as u64;
-        let path = || self.settings.folder.clone();
-        if bytes > self.settings.max_bytes / 2 {
-            return Err(JournalError::TooLarge { path: path() });
-        }
-        if self.bytes() + bytes > self.settings.max_bytes {
-            return Err(JournalError::Full { path: path() });
-        }
-        let flags = NUMBERED | if is_gathered { GATHERED } else { 0 };
-        let time = unix_ms();
-        self.roll_if_full(time)?;
-        self.active.append((Kind::Request, flags, time), request)?;
-        Ok(self.number())
-    }
-
-    /// Appends decisions made now. They are not bounded, since without them nothing can be deleted.
-    pub(super) fn append_decisions(
-        &mut self,
-        decided: &[(TraceId, Decision)],
-        reasons: &Reasons,
-    ) -> Result<Appended, JournalError> {
-        let time = unix_ms();
-        self.roll_if_full(time)?;
-        self.body.clear();
-        let mut entries = Vec::with_capacity(decided.len());
-        for (id, decision) in decided {
-            let code = match decision {
-                Decision::Dropped => Code::DROPPED,
-                Decision::Kept(number) => Code::kept(self.active.reason(*number, time, reasons)?),
-            };
-            self.body.extend_from_slice(&id.to_bytes());
-            self.body.extend_from_slice(&code.0.to_le_bytes());
-            entries.push(Entry {
-                id: *id,
-                code,
-                time,
-            });
-        }
-        let fields = (Kind::Decisions, NUMBERED, time);
-        self.active.append(fields, &self.body)?;
-        self.active.remembered.entries.extend(entries);
-        Ok(self.number())
-    }
-
-    /// Remembers the traces that the last request passed straight on, which the journal contains
-    /// already.
-    pub(super) fn remember_passed(&mut self, passed: Vec<TraceId>) {
-        if passed.is_empty() {
-            return;
-        }
-        let time = unix_ms();
-        let entries = passed.into_iter().map(|id| Entry {
-            id,
-            code: Code::PASSED,
-            time,
-        });
-        self.active.remembered.entries.extend(entries);
-    }
-
-    /// Appends the place before which all spans are sent, if it is a new one.
-    pub(super) fn confirm(&mut self, confirmed: Position) -> Result<(), JournalError> {
-        if confirmed > self.confirmed {
-            let body = segment::position_body(confirmed);
-            self.active.append((Kind::Confirmed, 0, unix_ms()), &body)?;
-            self.confirmed = confirmed;
-        }
-        Ok(())
+    /// Returns whether a peer's parts have no room if Collectors send more.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.bytes() > self.settings.max_bytes / 5 * 4
     }
 
     /// Writes what is to be remembered, and removes what is no longer needed: the oldest segments
     /// that are released, and decisions that are too old. Returns the paths of the files to delete.
+    /// Parts in these segments move to the active one, those of one segment at a time.
     pub(super) fn clean_up(
         &mut self,
+        parts: &mut PartQueues,
         is_released: impl Fn(u64) -> bool,
     ) -> (Vec<PathBuf>, Result<(), JournalError>) {
         let now = unix_ms();
         // Only a sealed segment can be deleted.
         let rolled = self.roll_if_full(now);
-        let result = rolled.and(self.remembered.write(self.segment_bytes));
+        let mut result = rolled.and(self.remembered.write(self.segment_bytes));
         let mut paths = Vec::new();
         while let Some((number, _)) = self.sealed.front().copied()
             && is_released(number)
@@ -291,12 +277,22 @@ impl Journal {
             if !is_remembered && !paths.is_empty() {
                 break;
             }
+            let moved = match self.move_parts(number, parts, now) {
+                Ok(moved) => moved,
+                Err(error) => {
+                    result = result.and(Err(error));
+                    break;
+                }
+            };
             self.sealed.pop_front();
             paths.push(files::path(
                 &self.settings.folder,
                 FileKind::Segment,
                 number,
             ));
+            if moved > 0 {
+                break;
+            }
         }
         let max_bytes = self.settings.max_bytes / REMEMBERED_PART;
         paths.extend(self.remembered.expire(now, max_bytes));
@@ -321,13 +317,15 @@ impl Journal {
         sealed.unwrap_or(self.active.number)
     }
 
-    fn number(&mut self) -> Appended {
-        let record = self.next_record;
-        self.next_record += 1;
-        Appended {
-            record,
-            segment: self.active.number,
-        }
+    /// The segment that records are appended to.
+    pub(super) fn active_segment(&self) -> u64 {
+        self.active.number
+    }
+
+    /// Begins another segment; returns its number.
+    pub(super) fn begin_segment(&mut self) -> Result<u64, JournalError> {
+        self.roll(unix_ms())?;
+        Ok(self.active.number)
     }
 
     /// Begins another segment if the active one is full.
@@ -335,9 +333,17 @@ impl Journal {
         if self.active.bytes < self.segment_bytes && !self.active.is_out_of_reasons() {
             return Ok(());
         }
+        self.roll(time)
+    }
+
+    fn roll(&mut self, time: u64) -> Result<(), JournalError> {
         let folder = &self.settings.folder;
         let number = self.active.number + 1;
-        let first = (self.next_record, self.confirmed);
+        let first = First {
+            record: self.next_record,
+            confirmed: self.confirmed,
+            senders: &self.senders,
+        };
         let next = ActiveSegment::create(folder, number, time, first)?;
         let sealed = std::mem::replace(&mut self.active, next);
         self.sealed.push_back((sealed.number, sealed.bytes));

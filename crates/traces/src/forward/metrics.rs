@@ -26,16 +26,25 @@ impl Forwarder {
 impl Collector for Forwarder {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Read under one lock, so that the outcomes add up: received = kept + dropped + gathering.
-        let (totals, backlog, policies) = {
+        let (totals, backlog, policies, forwarded, rejected) = {
             let state = self.shared.state.lock();
             let policies = state.sampler.decisions_by_policy();
-            (state.sampler.totals(), state.backlog(), policies)
+            let totals = state.sampler.totals();
+            let (forwarded, rejected) = (state.spans_forwarded, state.parts_rejected);
+            (totals, state.backlog(), policies, forwarded, rejected)
         };
         let mut metrics = Metrics(&mut encoder);
         metrics.totals(PREFIX, "Spans kept, including those sent since", &totals)?;
         let name = "spoor_sampler_spans_followed";
         let help = "Spans that arrived after the decision on their trace and followed it";
         metrics.counter(name, help, totals.followed)?;
+        let name = "spoor_sampler_spans_forwarded";
+        let help =
+            "Spans handed over to other samplers, or waiting for that. They are not received";
+        metrics.counter(name, help, forwarded)?;
+        let name = "spoor_sampler_parts_rejected";
+        let help = "Parts of requests from other samplers that could not be read";
+        metrics.counter(name, help, rejected)?;
         let name = "spoor_sampler_batches_waiting";
         let help = "Batches that wait to be sent, without those being sent";
         metrics.gauge(name, help, None, backlog.batches as u64)?;

@@ -58,6 +58,16 @@ impl Outgoing {
         self.passed.clear();
     }
 
+    /// The hash of a trace ID, also in the sampler.
+    pub(super) fn hash(&self, id: TraceId) -> u64 {
+        self.hasher.hash(id)
+    }
+
+    /// Returns whether a trace was passed straight on and is remembered.
+    pub(super) fn is_passed(&self, hash: u64) -> bool {
+        self.passed.find(hash).is_some()
+    }
+
     /// Remembers a trace that is passed straight on, and is new.
     fn pass(&mut self, id: TraceId, hash: u64, note: u32) {
         let now = self.replay_time.unwrap_or_else(Instant::now);

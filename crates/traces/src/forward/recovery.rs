@@ -2,10 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::{
-    journal::{Journal, JournalError, JournalSettings, Outcome, Replay, Replayed, unix_ms},
+    journal::{
+        Journal, JournalError, JournalSettings, Moved, Outcome, Replay, Replayed, Routed,
+        RoutedPart, unix_ms,
+    },
     outgoing::Outgoing,
     position::Position,
+    queues::{PartQueues, QueuedPart},
     tracker::Tracker,
 };
 use crate::{TraceId, memory::Reservation, scan, tail::TailSampler};
@@ -19,6 +25,8 @@ pub struct Recovery {
     pub decisions: u64,
     /// Traces that wait again.
     pub traces_waiting: u64,
+    /// Parts of requests that wait again for other samplers.
+    pub parts_waiting: u64,
     /// Spans that were kept and not confirmed as sent. They are sent again, of which those that
     /// were in flight may arrive twice.
     pub resent: u64,
@@ -29,38 +37,64 @@ pub struct Recovery {
     pub skipped_records: u64,
 }
 
-/// Opens a journal and replays it into a sampler and its output, which are empty.
+/// A journal that was replayed.
+pub(super) struct Opened {
+    pub(super) journal: Journal,
+    pub(super) recovery: Recovery,
+    /// The time of the last record with an effect.
+    pub(super) last_record: Option<Instant>,
+}
+
+/// Opens a journal and replays it into a sampler, its output and the queues, which are empty.
 pub(super) fn open(
     settings: &JournalSettings,
     sampler: &mut TailSampler,
     outgoing: &mut Outgoing,
-) -> Result<(Journal, Recovery), JournalError> {
-    let mut recovering = Recovering::new(sampler, outgoing);
+    parts: &mut PartQueues,
+) -> Result<Opened, JournalError> {
+    let mut recovering = Recovering::new(sampler, outgoing, parts);
     let (journal, replayed) = Journal::open(settings, &mut recovering)?;
+    let last_record = recovering.last_record;
     let recovery = recovering.finish(journal.last_record(), replayed);
-    Ok((journal, recovery))
+    Ok(Opened {
+        journal,
+        recovery,
+        last_record,
+    })
 }
 
-/// A sampler and its output, while the journal is replayed into them.
+/// A sampler, its output and the queues, while the journal is replayed into them.
 struct Recovering<'a> {
     sampler: &'a mut TailSampler,
     outgoing: &'a mut Outgoing,
+    parts: &'a mut PartQueues,
     /// The present time by both clocks.
     now: Instant,
     now_unix_ms: u64,
-    /// The time of the record.
+    /// The record, its segment and its time.
+    record: u64,
+    segment: u64,
     record_time: Instant,
+    last_record: Option<Instant>,
 }
 
 impl<'a> Recovering<'a> {
-    fn new(sampler: &'a mut TailSampler, outgoing: &'a mut Outgoing) -> Self {
+    fn new(
+        sampler: &'a mut TailSampler,
+        outgoing: &'a mut Outgoing,
+        parts: &'a mut PartQueues,
+    ) -> Self {
         let now = Instant::now();
         Self {
             sampler,
             outgoing,
+            parts,
             now,
             now_unix_ms: unix_ms(),
+            record: 0,
+            segment: 0,
             record_time: now,
+            last_record: None,
         }
     }
 
@@ -77,10 +111,21 @@ impl<'a> Recovering<'a> {
             requests: replayed.requests,
             decisions: replayed.decisions,
             traces_waiting: self.sampler.totals().traces_gathering,
+            parts_waiting: self.parts.count() as u64,
             resent,
             corrupt_files: replayed.corrupt_files,
             skipped_records: replayed.skipped_records,
         }
+    }
+
+    fn push(&mut self, part: &RoutedPart<'_>, sequence: u64, accepted: Instant, segment: u64) {
+        let queued = QueuedPart {
+            visited: part.visited,
+            accepted,
+            segment,
+            request: Bytes::copy_from_slice(part.request),
+        };
+        self.parts.push(part.to, sequence, queued);
     }
 
     /// A time of a record. One in the future, by a clock that was set, is the present.
@@ -97,8 +142,13 @@ impl Replay for Recovering<'_> {
     }
 
     fn begin(&mut self, record: u64, segment: u64, time: u64) {
+        self.record = record;
+        self.segment = segment;
         self.record_time = self.instant(time);
         self.outgoing.replay_time = Some(self.record_time);
+        if record > 0 {
+            self.last_record = self.last_record.max(Some(self.record_time));
+        }
         if let Some(tracker) = &mut self.outgoing.tracker {
             match record {
                 0 => tracker.begin_deleted(),
@@ -114,6 +164,24 @@ impl Replay for Recovering<'_> {
             .replay(&scanned, is_gathered, self.record_time, self.outgoing);
         let tracker = self.outgoing.tracker.as_mut();
         Some(tracker.map(Tracker::take_passed).unwrap_or_default())
+    }
+
+    fn parts(&mut self, routed: &Routed<'_>) {
+        let age = Duration::from_millis(routed.age);
+        let accepted = self.record_time.checked_sub(age);
+        let accepted = accepted.unwrap_or(self.record_time);
+        for part in &routed.parts {
+            self.push(part, self.record, accepted, self.segment);
+        }
+    }
+
+    fn moved(&mut self, moved: &Moved<'_>, segment: u64) {
+        let accepted = self.instant(moved.accepted);
+        self.push(&moved.part, moved.sequence, accepted, segment);
+    }
+
+    fn forwarded(&mut self, peer: u16, sequence: u64) {
+        self.parts.replay_forwarded(peer, sequence);
     }
 
     fn decision(&mut self, id: TraceId, outcome: Outcome) {

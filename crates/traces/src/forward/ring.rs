@@ -137,6 +137,24 @@ impl Rings {
         self.rings().any(|ring| ordinal < ring.members)
     }
 
+    /// The number of members of the largest ring. All samplers below it may own traces.
+    #[must_use]
+    pub fn max_members(&self) -> u16 {
+        let members = self.rings().map(|ring| ring.members);
+        members.max().unwrap_or_default()
+    }
+
+    /// Returns whether former rings are active.
+    pub(super) fn has_former(&self) -> bool {
+        !self.former.is_empty()
+    }
+
+    /// Returns whether a trace has an owner among these ordinals, which are given as bits.
+    pub(super) fn has_owner_among(&self, trace: TraceId, ordinals: u64) -> bool {
+        self.rings()
+            .any(|ring| ordinals & bit(ring.owner(trace)) != 0)
+    }
+
     /// Replaces these rings by newer ones; returns whether they are newer.
     pub fn adopt(&mut self, other: Self) -> bool {
         let is_newer = other.generation > self.generation;
@@ -214,8 +232,8 @@ impl Visited {
     }
 }
 
-/// Zero for an ordinal that no ring has.
-fn bit(ordinal: u16) -> u64 {
+/// The bit of an ordinal; zero for one that no ring has.
+pub(super) fn bit(ordinal: u16) -> u64 {
     1_u64.checked_shl(u32::from(ordinal)).unwrap_or_default()
 }
 

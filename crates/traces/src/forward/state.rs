@@ -3,6 +3,11 @@
 //! With a journal, each method leaves the order of the journal's records equal to the order of
 //! their effects: a request is appended before its spans are routed, and the decisions made since
 //! are appended before the next record.
+//!
+//! Among several samplers, looking up the traces of a request, writing its division and taking it
+//! into effect are one step, with one view of the rings ([`routing`]).
+
+mod routing;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -12,14 +17,14 @@ use super::{
     in_flight::InFlight,
     journal::{Journal, JournalError},
     outgoing::Outgoing,
+    peers::Peers,
     position::Position,
-    recovery::{self, Recovery},
+    queues::PartQueues,
+    recovery::{self, Opened, Recovery},
     tracker::Tracker,
 };
 use crate::{
     log::IdHasher,
-    receiver::AcceptError,
-    scan::Scanned,
     tail::{TailSampler, max_decisions},
 };
 
@@ -29,6 +34,18 @@ pub(super) struct State {
     journal: Option<Journal>,
     in_flight: InFlight,
     max_outgoing_bytes: usize,
+    /// The other samplers, if there may be some.
+    pub(super) peers: Option<Peers>,
+    /// The parts for them.
+    pub(super) parts: PartQueues,
+    /// The spans in the parts for other samplers since the start.
+    pub(super) spans_forwarded: u64,
+    /// Parts of peers that could not be read.
+    pub(super) parts_rejected: u64,
+    /// No more requests are accepted.
+    pub(super) is_leaving: bool,
+    /// The shutdown ends although spans are left.
+    pub(super) has_given_up: bool,
     /// No more batches come after those that are complete.
     pub(super) is_drained: bool,
 }
@@ -46,21 +63,43 @@ impl State {
         if let Some((version, table)) = &settings.rules {
             sampler.set_counted_table(*version, table.clone());
         }
-        let (journal, recovery) = match &settings.journal {
-            None => (None, Recovery::default()),
+        let mut parts = PartQueues::default();
+        let opened = match &settings.journal {
+            None => None,
             Some(journal) => {
-                let opened = recovery::open(journal, &mut sampler, &mut outgoing)?;
-                (Some(opened.0), opened.1)
+                let opened = recovery::open(journal, &mut sampler, &mut outgoing, &mut parts)?;
+                Some((opened, journal.max_bytes))
             }
         };
-        let state = Self {
+        let mut state = Self {
             sampler,
             outgoing,
-            journal,
+            journal: None,
             in_flight: InFlight::default(),
             max_outgoing_bytes: settings.max_outgoing_bytes,
+            peers: None,
+            parts,
+            spans_forwarded: 0,
+            parts_rejected: 0,
+            is_leaving: false,
+            has_given_up: false,
             is_drained: false,
         };
+        let Some((opened, journal_bytes)) = opened else {
+            return Ok((state, Recovery::default()));
+        };
+        let Opened {
+            journal,
+            recovery,
+            last_record,
+        } = opened;
+        state.peers = settings.peers.as_ref().map(|peers| {
+            let max_trace_duration = settings.tail.max_trace_duration;
+            let mut peers = Peers::new(peers, max_trace_duration, journal_bytes, last_record);
+            peers.begin_settling(journal.active_segment());
+            peers
+        });
+        state.journal = Some(journal);
         Ok((state, recovery))
     }
 
@@ -84,27 +123,6 @@ impl State {
         self.backlog().bytes > self.max_outgoing_bytes
     }
 
-    /// Accepts a request.
-    pub(super) fn accept(
-        &mut self,
-        request: &[u8],
-        scanned: &Scanned<'_>,
-    ) -> Result<(), AcceptError> {
-        if self.is_full() {
-            return Err(AcceptError::OutputFull);
-        }
-        if !scanned.spans.is_empty() {
-            self.append_request(request)?;
-        }
-        let now = Instant::now();
-        self.sampler.accept(scanned, now, &mut self.outgoing);
-        if let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) {
-            journal.remember_passed(tracker.take_passed());
-        }
-        self.append_decisions();
-        Ok(())
-    }
-
     /// Decides early, to make room for a request of this length; returns true if there is still
     /// none and there may be traces left to decide on.
     pub(super) fn decide_early(&mut self, request_bytes: usize) -> bool {
@@ -125,28 +143,9 @@ impl State {
         if self.is_full() || !self.append_decisions() {
             return false;
         }
+        self.wait_for_peers(Instant::now());
         let has_more = decide_some(&mut self.sampler, &mut self.outgoing);
         self.append_decisions() && has_more
-    }
-
-    fn append_request(&mut self, request: &[u8]) -> Result<(), AcceptError> {
-        if !self.append_decisions() {
-            return Err(AcceptError::Journal);
-        }
-        let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {
-            return Ok(());
-        };
-        match journal.append_request(request, self.sampler.is_gathering()) {
-            Ok(appended) => {
-                tracker.begin(appended.record, appended.segment);
-                Ok(())
-            }
-            Err(JournalError::TooLarge { .. }) => Err(AcceptError::TooLargeForJournal),
-            Err(error) => {
-                journal.warn(&error);
-                Err(AcceptError::Journal)
-            }
-        }
     }
 
     /// Appends the decisions made since the last record. If that fails, it is attempted again
@@ -217,17 +216,24 @@ impl State {
     /// Writes what waits to be written to the journal, and removes segments and traces that are no
     /// longer needed. Returns the paths of the files to delete, which takes too long under the lock.
     pub(super) fn clean_up(&mut self) -> Vec<PathBuf> {
-        self.forget_passed(Instant::now());
+        let now = Instant::now();
+        self.forget_passed(now);
+        self.divide_abandoned(now);
         self.append_decisions();
+        self.record_forwarded();
         let confirmed = self.confirm();
         let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {
             return Vec::new();
         };
-        let (paths, result) = journal.clean_up(|segment| tracker.is_released(segment, confirmed));
+        let is_released = |segment| tracker.is_released(segment, confirmed);
+        let (paths, result) = journal.clean_up(&mut self.parts, is_released);
         if let Err(error) = result {
             journal.warn(&error);
         }
         tracker.forget_segments_before(journal.first_segment());
+        if let Some(peers) = &mut self.peers {
+            peers.settle(now, |segment| tracker.is_waiting_before(segment));
+        }
         paths
     }
 }

@@ -1,6 +1,8 @@
 //! Forwarders that are full, killed and started again.
 
+mod handover;
 mod memory;
+mod peers;
 pub(super) mod process;
 mod property;
 mod restart;

@@ -165,6 +165,12 @@ impl Tracker {
         used.waiting == 0 && used.last_record < confirmed.record
     }
 
+    /// Returns whether traces wait that have their first span in a segment before this one.
+    pub(super) fn is_waiting_before(&self, segment: u64) -> bool {
+        let mut segments = self.segments.range(..segment);
+        segments.any(|(_, used)| used.waiting > 0)
+    }
+
     /// The segments before this one are deleted.
     pub(super) fn forget_segments_before(&mut self, first: u64) {
         while let Some(oldest) = self.segments.first_entry()

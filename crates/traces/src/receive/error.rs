@@ -60,7 +60,9 @@ impl ReceiveError {
     /// `Framing`.
     pub(super) fn reason(&self) -> RefusalReason {
         match self {
-            Self::Closed => RefusalReason::ShuttingDown,
+            Self::Closed | Self::NotAccepted(AcceptError::NotServing) => {
+                RefusalReason::ShuttingDown
+            }
             Self::Internal => RefusalReason::InternalError,
             Self::ContentType(_) | Self::Compression { .. } => RefusalReason::UnsupportedType,
             Self::TooLarge { .. }
@@ -72,9 +74,9 @@ impl ReceiveError {
             Self::Aborted(_) | Self::Disconnected => RefusalReason::Aborted,
             Self::Busy
             | Self::OutOfMemory(OutOfMemory::Overloaded | OutOfMemory::TooManyWaiting)
-            | Self::NotAccepted(AcceptError::OutputFull | AcceptError::Journal) => {
-                RefusalReason::Overloaded
-            }
+            | Self::NotAccepted(
+                AcceptError::OutputFull | AcceptError::Journal | AcceptError::PeerFull,
+            ) => RefusalReason::Overloaded,
             Self::Compressed(DecompressError::Invalid(_))
             | Self::Framing
             | Self::Json(_)

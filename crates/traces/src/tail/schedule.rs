@@ -25,8 +25,8 @@ const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
 const MAX_SEGMENT_WAITS: u32 = 2;
 
 impl TailSampler {
-    /// Decides on at most `max` traces whose wait is over, for at most [`MAX_DECISION_TIME`];
-    /// returns whether there are more.
+    /// Decides on at most `max` traces whose wait is over, also for the spans of peers, for at most
+    /// [`MAX_DECISION_TIME`]; returns whether there are more.
     pub(crate) fn decide_due(
         &mut self,
         now: Instant,
@@ -39,7 +39,8 @@ impl TailSampler {
         let started = Instant::now();
         self.decisions.forget(now);
         let mut left = max;
-        while let Some((due, at)) = self.timers.next_due(now) {
+        let until = self.due_until.map_or(now, |until| until.min(now));
+        while let Some((due, at)) = self.timers.next_due(until) {
             let is_current = |trace: &TraceEntry| trace.note() == due.note();
             if !self.gathering.trace(at).is_some_and(is_current) {
                 continue;

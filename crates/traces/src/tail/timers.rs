@@ -10,7 +10,11 @@ use crate::log::TraceAt;
 /// The precision of due times. Traces are due late by at most this, never early.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A time, in ticks since the start.
+/// The time before the start at which ticks begin. After a replay, traces that were due before still
+/// wait for the spans of peers, for an hour at most, the longest duration of a trace.
+const BEFORE_START: Duration = Duration::from_secs(3600);
+
+/// A time, in ticks since [`BEFORE_START`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(u64);
 
@@ -43,8 +47,9 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) fn new() -> Self {
+        let now = Instant::now();
         Self {
-            origin: Instant::now(),
+            origin: now.checked_sub(BEFORE_START).unwrap_or(now),
             by_tick: BTreeMap::new(),
         }
     }

@@ -141,6 +141,20 @@ fn write_all(mut file: &File, header: &[u8], body: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes the part of a record at the end of a segment: it is the last one only now.
+pub(super) fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
+    let failed = |source| JournalError::Append {
+        path: path.to_owned(),
+        source,
+    };
+    // Without its first record a segment would be corrupt.
+    if len == 0 {
+        return fs::remove_file(path).map_err(failed);
+    }
+    let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+    file.set_len(len).map_err(failed)
+}
+
 /// Deletes files that are no longer needed. One that cannot be deleted is found by the next process.
 pub(in crate::forward) fn delete(paths: &[PathBuf]) {
     for path in paths {

@@ -32,6 +32,15 @@ pub(super) enum Kind {
     Confirmed = 5,
     /// The decisions of a whole segment, in a file of its own.
     Remembered = 6,
+    /// A request that was divided among samplers, or that a peer has sent, with the flag
+    /// [`GATHERED`] or without.
+    Routed = 7,
+    /// The sequence up to which a peer has all parts for it.
+    Forwarded = 8,
+    /// The last sequences received of peers, after the first record of a segment.
+    Received = 9,
+    /// A part of an older segment that a peer has not received yet.
+    Moved = 10,
 }
 
 impl Kind {
@@ -43,6 +52,10 @@ impl Kind {
             4 => Self::Decisions,
             5 => Self::Confirmed,
             6 => Self::Remembered,
+            7 => Self::Routed,
+            8 => Self::Forwarded,
+            9 => Self::Received,
+            10 => Self::Moved,
             _ => return None,
         })
     }
@@ -190,7 +203,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Writes bytes after their length. All of them are short.
+/// Writes bytes after their length. All of them are shorter than 4 GiB.
 pub(super) fn write_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     to.extend_from_slice(&len.to_le_bytes());

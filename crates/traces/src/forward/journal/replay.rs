@@ -2,58 +2,20 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs::{self, OpenOptions},
     path::{Path, PathBuf},
 };
 
 use super::{
-    JournalError,
+    JournalError, Moved, Outcome, Replay, Routed,
     files::{self, FileKind},
     reason,
     record::{Damage, Fields, GATHERED, Kind, NUMBERED, Record, Records, write_bytes},
     remembered::{Block, Code, Entry, Remembered, RememberedFile, RememberedFiles},
+    routed,
+    senders::Senders,
     unix_ms,
 };
 use crate::{KeepReason, TraceId, forward::position::Position, tail::DECISION_RETENTION};
-
-/// The decision on a trace, as it was recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::forward) enum Outcome {
-    Dropped,
-    /// Passed straight on.
-    Passed,
-    Kept(KeepReason),
-}
-
-impl Outcome {
-    fn new(code: Code, reasons: &[KeepReason]) -> Self {
-        match (code, code.reason()) {
-            (Code::PASSED, _) => Self::Passed,
-            (_, None) => Self::Dropped,
-            (_, Some(number)) => {
-                let reason = reasons.get(number).cloned();
-                Self::Kept(reason.unwrap_or(KeepReason::UnnamedPolicy))
-            }
-        }
-    }
-}
-
-/// The state that a journal's records are applied to, in their order.
-pub(in crate::forward) trait Replay {
-    /// The spans before this place were sent. Comes first, and again with an earlier place when
-    /// records are skipped.
-    fn confirmed(&mut self, confirmed: Position);
-
-    /// The effects of this record follow, which was written at this time. Records of segments that
-    /// are deleted have the number 0.
-    fn begin(&mut self, record: u64, segment: u64, time: u64);
-
-    /// A request; returns the traces that it passed straight on, or `None` if it is invalid.
-    fn request(&mut self, request: &[u8], is_gathered: bool) -> Option<Vec<TraceId>>;
-
-    /// A decision.
-    fn decision(&mut self, id: TraceId, outcome: Outcome);
-}
 
 /// What was read from a journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +36,7 @@ pub(super) struct Found {
     pub(super) next_record: u64,
     pub(super) confirmed: Position,
     pub(super) remembered: RememberedFiles,
+    pub(super) senders: Senders,
     pub(super) replayed: Replayed,
 }
 
@@ -93,6 +56,7 @@ pub(super) fn read(folder: &Path, replay: &mut impl Replay) -> Result<Found, Jou
         replayed: Replayed::default(),
         confirmed,
         next_record: FIRST_RECORD,
+        senders: Senders::default(),
         lost: BTreeMap::new(),
     };
     let (remembered_files, last_remembered) = pass.read_remembered(&numbers)?;
@@ -118,6 +82,7 @@ pub(super) fn read(folder: &Path, replay: &mut impl Replay) -> Result<Found, Jou
         next_record: pass.next_record.max(confirmed.record),
         confirmed: pass.confirmed,
         remembered,
+        senders: pass.senders,
         replayed: pass.replayed,
     })
 }
@@ -161,6 +126,7 @@ struct Pass<'a, R> {
     /// The place before which all spans were sent.
     confirmed: Position,
     next_record: u64,
+    senders: Senders,
     /// The decisions of segments that are missing between others.
     lost: BTreeMap<u64, Block>,
 }
@@ -274,7 +240,7 @@ impl<R: Replay> Pass<'_, R> {
             let offset = records.offset();
             match records.next() {
                 Ok(None) if is_last && offset == 0 => {
-                    cut(&path, offset)?;
+                    files::cut(&path, offset)?;
                     break;
                 }
                 Ok(None) => break,
@@ -293,7 +259,7 @@ impl<R: Replay> Pass<'_, R> {
                 Err(Damage::Torn) if is_last => {
                     // The process was killed while it wrote.
                     tracing::debug!(path = %path.display(), offset, "the last record is torn");
-                    cut(&path, offset)?;
+                    files::cut(&path, offset)?;
                     len = offset;
                     break;
                 }
@@ -320,17 +286,16 @@ impl<R: Replay> Pass<'_, R> {
                 // Records that are lost at the end of a corrupt segment had numbers, too.
                 self.next_record = self.next_record.max(first);
             }
-            Kind::Request => {
-                let is_gathered = record.flags & GATHERED != 0;
-                let passed = self.replay.request(record.body, is_gathered)?;
-                let entries = passed.into_iter().map(|id| Entry {
-                    id,
-                    code: Code::PASSED,
-                    time: record.time,
-                });
-                segment.remembered.entries.extend(entries);
-                self.replayed.requests += 1;
+            Kind::Request => self.apply_request(record.body, record, segment)?,
+            Kind::Routed => self.apply_routed(record, segment)?,
+            Kind::Moved => self
+                .replay
+                .moved(&Moved::decode(record.body)?, segment.number),
+            Kind::Forwarded => {
+                let (peer, sequence) = routed::forwarded(record.body)?;
+                self.replay.forwarded(peer, sequence);
             }
+            Kind::Received => self.senders.decode(record.body)?,
             Kind::Reason => {
                 segment.reasons.push(reason::decode(record.body));
                 write_bytes(&mut segment.remembered.reasons, record.body);
@@ -342,6 +307,37 @@ impl<R: Replay> Pass<'_, R> {
             Kind::Remembered => return None,
         }
         Some(())
+    }
+
+    fn apply_request(
+        &mut self,
+        request: &[u8],
+        record: &Record<'_>,
+        segment: &mut Segment,
+    ) -> Option<()> {
+        let is_gathered = record.flags & GATHERED != 0;
+        let passed = self.replay.request(request, is_gathered)?;
+        let entries = passed.into_iter().map(|id| Entry {
+            id,
+            code: Code::PASSED,
+            time: record.time,
+        });
+        segment.remembered.entries.extend(entries);
+        self.replayed.requests += 1;
+        Some(())
+    }
+
+    fn apply_routed(&mut self, record: &Record<'_>, segment: &mut Segment) -> Option<()> {
+        let routed = Routed::decode(record.body)?;
+        // In any case, also if the spans that stay are not understood.
+        if let Some((journal, sequence)) = routed.from {
+            self.senders.record(journal, sequence);
+        }
+        self.replay.parts(&routed);
+        match routed.here {
+            Some(request) => self.apply_request(request, record, segment),
+            None => Some(()),
+        }
     }
 
     fn apply_decisions(&mut self, record: &Record<'_>, segment: &mut Segment) -> Option<()> {
@@ -386,18 +382,4 @@ impl<R: Replay> Pass<'_, R> {
         self.confirmed.spans = 0;
         self.replay.confirmed(self.confirmed);
     }
-}
-
-/// Removes the part of a record at the end of a segment: it is the last one only now.
-fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
-    let failed = |source| JournalError::Append {
-        path: path.to_owned(),
-        source,
-    };
-    // Without its first record a segment would be corrupt.
-    if len == 0 {
-        return fs::remove_file(path).map_err(failed);
-    }
-    let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-    file.set_len(len).map_err(failed)
 }

@@ -12,6 +12,7 @@ use super::{
     reason,
     record::{HEADER_BYTES, Kind, write_bytes},
     remembered::{Code, Remembered},
+    senders::Senders,
 };
 use crate::{forward::position::Position, keep_reason::Reasons};
 
@@ -30,13 +31,23 @@ pub(super) struct ActiveSegment {
     pub(super) remembered: Remembered,
 }
 
-/// The body of a segment's first record: the number of its first numbered record, and the place
-/// before which all spans were sent when it was created.
-pub(super) fn first_body(first_record: u64, confirmed: Position) -> [u8; 24] {
-    let mut body = [0; 24];
-    body[..8].copy_from_slice(&first_record.to_le_bytes());
-    body[8..].copy_from_slice(&position_body(confirmed));
-    body
+/// The state at the beginning of a segment, which its first records contain.
+#[derive(Clone, Copy)]
+pub(super) struct First<'a> {
+    /// The number of its first numbered record.
+    pub(super) record: u64,
+    /// The place before which all spans were sent.
+    pub(super) confirmed: Position,
+    pub(super) senders: &'a Senders,
+}
+
+impl First<'_> {
+    fn body(&self) -> [u8; 24] {
+        let mut body = [0; 24];
+        body[..8].copy_from_slice(&self.record.to_le_bytes());
+        body[8..].copy_from_slice(&position_body(self.confirmed));
+        body
+    }
 }
 
 /// The body of a record of the kind [`Kind::Confirmed`].
@@ -48,12 +59,12 @@ pub(super) fn position_body(position: Position) -> [u8; 16] {
 }
 
 impl ActiveSegment {
-    /// Creates a segment with its first record.
+    /// Creates a segment with its first records.
     pub(super) fn create(
         folder: &Path,
         number: u64,
         time: u64,
-        (first_record, confirmed): (u64, Position),
+        first: First<'_>,
     ) -> Result<Self, JournalError> {
         let path = files::path(folder, FileKind::Segment, number);
         let mut segment = Self {
@@ -65,8 +76,10 @@ impl ActiveSegment {
             reasons: HashMap::new(),
             remembered: Remembered::default(),
         };
-        let body = first_body(first_record, confirmed);
-        segment.append((Kind::Segment, 0, time), &body)?;
+        segment.append((Kind::Segment, 0, time), &first.body())?;
+        if !first.senders.is_empty() {
+            segment.append((Kind::Received, 0, time), &first.senders.encode())?;
+        }
         Ok(segment)
     }
 

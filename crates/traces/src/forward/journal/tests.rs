@@ -19,7 +19,8 @@ use super::{
     reason,
     record::{self, GATHERED, HEADER_BYTES, Kind, NUMBERED},
     remembered::Code,
-    segment::{ActiveSegment, position_body},
+    segment::{ActiveSegment, First, position_body},
+    senders::Senders,
     unix_ms,
 };
 use crate::{
@@ -117,6 +118,15 @@ fn rest_of_a_corrupt_segment_is_skipped() {
     assert!((12..20).contains(&waiting), "{waiting}");
 }
 
+fn active_segment(folder: &Path, first_record: u64) -> ActiveSegment {
+    let first = First {
+        record: first_record,
+        confirmed: Position::default(),
+        senders: &Senders::default(),
+    };
+    ActiveSegment::create(folder, 1, 0, first).unwrap()
+}
+
 /// A segment to which records are appended by hand, in an empty folder.
 struct Segment {
     folder: TempDir,
@@ -126,8 +136,7 @@ struct Segment {
 impl Segment {
     fn new(first_record: u64) -> Self {
         let folder = TempDir::new().unwrap();
-        let first = (first_record, Position::default());
-        let active = ActiveSegment::create(folder.path(), 1, 0, first).unwrap();
+        let active = active_segment(folder.path(), first_record);
         Self { folder, active }
     }
 
@@ -280,8 +289,7 @@ fn traces_keep_their_arrival_time() {
     let mut settings = Process::start(SMALL).settings;
     settings.tail.decision_wait = Duration::from_secs(10);
     settings.tail.max_trace_duration = Duration::from_secs(60);
-    let first = (1, Position::default());
-    let mut segment = ActiveSegment::create(folder.path(), 1, 0, first).unwrap();
+    let mut segment = active_segment(folder.path(), 1);
     for (trace, age) in [(1, 70_000), (2, 40_000)] {
         let fields = (Kind::Request, NUMBERED | GATHERED, unix_ms() - age);
         let body = request(&[(trace, 2)], 0);

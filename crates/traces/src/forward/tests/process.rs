@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -19,7 +23,10 @@ use tempfile::TempDir;
 
 use crate::{
     TailSettings,
-    forward::{Batch, ForwarderSettings, JournalSettings, Recovery, journal, state::State},
+    forward::{
+        Batch, ForwardedPart, ForwarderSettings, JournalId, JournalSettings, PeerSettings,
+        Recovery, Rings, journal, state::State,
+    },
     memory::Reservation,
     receiver::AcceptError,
     scan::scan,
@@ -89,7 +96,12 @@ pub(in crate::forward) fn request(spans: &[SpanNumber], padding: usize) -> Vec<u
 
 /// The spans of a batch, in their order.
 pub(in crate::forward) fn spans_of(batch: &Batch) -> Vec<SpanNumber> {
-    let request = ExportTraceServiceRequest::decode(batch.request.clone()).unwrap();
+    spans_in(&batch.request)
+}
+
+/// The spans of a request, in their order.
+pub(in crate::forward) fn spans_in(request: &[u8]) -> Vec<SpanNumber> {
+    let request = ExportTraceServiceRequest::decode(request).unwrap();
     let mut numbers = Vec::new();
     for resource in request.resource_spans {
         for span in resource.scope_spans.into_iter().flat_map(|it| it.spans) {
@@ -170,14 +182,77 @@ impl Process {
         }
     }
 
-    /// Kills the process and starts another one with what is on disk.
-    pub(in crate::forward) fn kill(self) -> Self {
+    /// Starts one of several processes, with an empty journal of this size.
+    pub(in crate::forward) fn start_among(own: u16, rings: &Rings, max_bytes: u64) -> Self {
+        let mut settings = Self::start(max_bytes).settings;
+        settings.peers = Some(PeerSettings {
+            own,
+            rings: Some(rings.clone()),
+        });
+        Self::open(TempDir::new().unwrap(), settings)
+    }
+
+    /// Kills the process and starts another one with what is on disk, and with the same rings, which
+    /// are saved in a file.
+    pub(in crate::forward) fn kill(mut self) -> Self {
+        self.save_rings();
         Self::open(copy(self.folder.path()), self.settings.clone())
+    }
+
+    fn save_rings(&mut self) {
+        let rings = self.rings();
+        if let Some(peers) = &mut self.settings.peers {
+            peers.rings = rings;
+        }
+    }
+
+    pub(in crate::forward) fn rings(&self) -> Option<Rings> {
+        self.state.rings().map(|(rings, _)| rings.clone())
+    }
+
+    /// Sends the next parts to a peer, of which it takes at most this many. Its response may be
+    /// lost. Returns the number of parts that it took.
+    pub(in crate::forward) fn forward(
+        &mut self,
+        peer: &mut Self,
+        max: usize,
+        is_lost: bool,
+    ) -> usize {
+        let now = Instant::now();
+        let to = peer.state.peers.as_ref().unwrap().own;
+        peer.adopt(self.rings());
+        let journal = self.state.journal_id().unwrap();
+        let mut taken = 0;
+        for part in self.state.next_forward(to, now).parts.iter().take(max) {
+            if peer.accept_part(journal, part).is_err() {
+                break;
+            }
+            taken += 1;
+        }
+        if !is_lost {
+            let received = peer.state.received(journal);
+            self.state.parts.forwarded(to, received, now);
+            let saturated = peer.state.saturated();
+            let peers = self.state.peers.as_mut().unwrap();
+            peers.set_saturated(to, saturated, now);
+            self.adopt(peer.rings());
+        }
+        taken
+    }
+
+    pub(in crate::forward) fn adopt(&mut self, rings: Option<Rings>) {
+        self.state.set_rings(rings.unwrap());
+    }
+
+    fn accept_part(&mut self, journal: JournalId, part: &ForwardedPart) -> Result<(), AcceptError> {
+        let scanned = scan(&part.request, &mut Reservation::unbounded()).unwrap();
+        self.state
+            .accept_part((journal, part), Some(&scanned), None)
     }
 
     pub(in crate::forward) fn accept(&mut self, request: &[u8]) -> Result<(), AcceptError> {
         let scanned = scan(request, &mut Reservation::unbounded()).unwrap();
-        self.state.accept(request, &scanned)
+        self.state.accept(request, &scanned, None)
     }
 
     /// Decides on all waiting traces.

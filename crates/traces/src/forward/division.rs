@@ -1,0 +1,183 @@
+//! The division of a request among samplers.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{
+    ring::{Rings, Visited},
+    writer::RequestWriter,
+};
+use crate::{TraceId, scan::Scanned};
+
+/// A request, divided by the samplers that its spans go to.
+#[derive(Debug)]
+pub(super) struct Division {
+    /// The generation of the rings by which it was divided.
+    pub(super) generation: u64,
+    pub(super) here: Here,
+    pub(super) parts: Vec<Part>,
+}
+
+/// The spans of a request that stay.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Here {
+    /// All of them.
+    All,
+    /// These, as a request.
+    Request(Bytes),
+    Nothing,
+}
+
+/// The spans of a request that go to another sampler.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) to: u16,
+    pub(super) visited: Visited,
+    pub(super) request: Bytes,
+    pub(super) spans: u64,
+}
+
+/// The spans for one destination.
+#[derive(Default)]
+struct Spans {
+    request: RequestWriter,
+    count: u64,
+}
+
+/// The place of this sampler among destinations. No ordinal is as large.
+const HERE: u64 = u64::MAX;
+
+impl Division {
+    /// A request of which all spans stay.
+    pub(super) fn undivided() -> Self {
+        Self {
+            generation: 0,
+            here: Here::All,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Divides a request at the sampler `own`, with at most one part for each other sampler: the
+    /// spans of a request have visited the same samplers.
+    pub(super) fn new(
+        scanned: &Scanned<'_>,
+        (rings, own): (&Rings, u16),
+        visited: Visited,
+        is_known: impl Fn(TraceId) -> bool,
+    ) -> Self {
+        let mut after = visited;
+        let mut last: Option<(TraceId, u64)> = None;
+        let mut destinations = Vec::with_capacity(scanned.spans.len());
+        for trace in scanned.trace_ids() {
+            let to = match last {
+                Some((last, to)) if last == trace => to,
+                _ => match rings.next_hop(trace, visited, own, || is_known(trace)) {
+                    None => HERE,
+                    Some(hop) => {
+                        after = hop.visited;
+                        u64::from(hop.to)
+                    }
+                },
+            };
+            last = Some((trace, to));
+            destinations.push(to);
+        }
+        let mut division = Self {
+            generation: rings.generation(),
+            ..Self::undivided()
+        };
+        if destinations.iter().all(|to| *to == HERE) {
+            return division;
+        }
+        division.here = Here::Nothing;
+        for (to, mut spans) in divide(scanned, &destinations) {
+            let request = Bytes::from(spans.request.take());
+            match u16::try_from(to) {
+                Ok(to) => division.parts.push(Part {
+                    to,
+                    visited: after,
+                    request,
+                    spans: spans.count,
+                }),
+                Err(_) => division.here = Here::Request(request),
+            }
+        }
+        division
+    }
+}
+
+/// Copies each span to the request for its destination.
+fn divide(scanned: &Scanned<'_>, destinations: &[u64]) -> BTreeMap<u64, Spans> {
+    let mut requests = BTreeMap::<u64, Spans>::new();
+    // Takes any number for each span. The namespace is not a part of a request.
+    for (source, spans) in scanned.by_source(destinations, None) {
+        for (span, to) in spans {
+            let spans = requests.entry(to).or_default();
+            spans.request.add(span, &source, &[]);
+            spans.count += 1;
+        }
+    }
+    requests
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{
+        forward::tests::process::{ROOT, SpanNumber, request, spans_in},
+        memory::Reservation,
+        scan::scan,
+    };
+
+    fn rings(members: &[u32]) -> Rings {
+        Rings::new(7, members).unwrap()
+    }
+
+    fn divide(spans: &[SpanNumber], rings: &Rings, is_known: bool) -> Division {
+        let request = request(spans, 0);
+        let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
+        Division::new(&scanned, (rings, 0), Visited::default(), |_| is_known)
+    }
+
+    #[test]
+    fn one_member_keeps_the_request() {
+        let division = divide(&[(1, ROOT), (2, ROOT)], &rings(&[1]), false);
+        assert_eq!((division.generation, division.here), (7, Here::All));
+        assert!(division.parts.is_empty());
+    }
+
+    #[test]
+    fn spans_are_divided_by_owner_and_keep_their_order() {
+        let all: Vec<SpanNumber> = (0..60).map(|span| (span % 20, span / 20 + 1)).collect();
+        let division = divide(&all, &rings(&[3]), false);
+        let Here::Request(here) = &division.here else {
+            unreachable!("some traces are owned here");
+        };
+        let mut found = spans_in(here);
+        assert!(found.is_sorted_by_key(|(_, number)| *number));
+        assert_eq!(division.parts.len(), 2);
+        for part in &division.parts {
+            let spans = spans_in(&part.request);
+            assert_eq!(spans.len() as u64, part.spans);
+            assert_eq!(part.visited.generation, 7);
+            assert_eq!(part.visited.members, 1);
+            assert!(spans.is_sorted_by_key(|(_, number)| *number));
+            found.extend(spans);
+        }
+        found.sort_unstable();
+        let mut all = all;
+        all.sort_unstable();
+        assert_eq!(found, all);
+    }
+
+    #[test]
+    fn known_traces_stay_while_the_number_changes() {
+        let rings = rings(&[2, 3]);
+        let spans: Vec<SpanNumber> = (0..20).map(|trace| (trace, ROOT)).collect();
+        assert_eq!(divide(&spans, &rings, true).here, Here::All);
+        assert!(!divide(&spans, &rings, false).parts.is_empty());
+    }
+}

@@ -1,0 +1,153 @@
+//! The hand-over of spans among samplers.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+
+use super::{Forward, ForwardedPart, Forwarder, JournalId, Rings, Shared};
+use crate::{memory::Reservation, receiver::AcceptError, scan::scan};
+
+/// The time between a peer's response and the next call without parts. Decisions wait for these
+/// calls.
+const FORWARD_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Forwarder {
+    /// The ID of the journal; `None` without one.
+    #[must_use]
+    pub fn journal_id(&self) -> Option<JournalId> {
+        self.shared.state.lock().journal_id()
+    }
+
+    /// The rings in force; `None` if they are not known yet, or without
+    /// [`ForwarderSettings::peers`](super::ForwarderSettings::peers).
+    #[must_use]
+    pub fn rings(&self) -> Option<Rings> {
+        let state = self.shared.state.lock();
+        state.rings().map(|(rings, _)| rings.clone())
+    }
+
+    /// Puts newer rings in force, which have to be saved before: a sampler that returned to older
+    /// ones could begin traces that another one has begun. Returns whether they were newer.
+    pub fn set_rings(&self, rings: Rings) -> bool {
+        let is_newer = self.shared.state.lock().set_rings(rings);
+        self.shared.has_parts.notify_waiters();
+        is_newer
+    }
+
+    /// Takes the parts of a peer until one has no room; returns the last sequence received of its
+    /// journal. The rings of the peer have to be in force before.
+    pub fn accept_forwarded(
+        &self,
+        from: JournalId,
+        parts: &[ForwardedPart],
+    ) -> (u64, Result<(), AcceptError>) {
+        let mut parts = parts.iter();
+        let accepted = match self.receiver.is_closed() {
+            true => Err(AcceptError::NotServing),
+            false => parts.try_for_each(|part| self.shared.accept_part(from, part)),
+        };
+        (self.shared.state.lock().received(from), accepted)
+    }
+
+    /// The ordinals, as bits, for which this sampler has as many parts as it should hold.
+    #[must_use]
+    pub fn saturated(&self) -> u64 {
+        self.shared.state.lock().saturated()
+    }
+
+    /// A peer has nothing accepted before this time left for this sampler. Traces that are due by
+    /// then may be decided.
+    ///
+    /// The time is that of the last response that the peer had received when it reported, less the
+    /// age of its oldest spans for this sampler.
+    pub fn heard(&self, peer: u16, until: Instant) {
+        let mut state = self.shared.state.lock();
+        if let Some(peers) = &mut state.peers {
+            peers.heard(peer, until, Instant::now());
+        }
+    }
+
+    /// The next parts for a peer, at once if there are any, and otherwise none after 100 ms, since
+    /// the peer waits for the report. They stay until the peer has received them
+    /// ([`Forwarder::forwarded`]), so a call that follows a failure has to wait by itself.
+    ///
+    /// `None` at the end: during a shutdown if there are no parts, or after
+    /// [`Forwarder::give_up`].
+    pub async fn next_forward(&self, peer: u16) -> Option<Forward> {
+        let report = tokio::time::Instant::now() + FORWARD_INTERVAL;
+        loop {
+            // Created before the check, so that no part is missed between check and wait.
+            let has_parts = self.shared.has_parts.notified();
+            let is_learning = {
+                let state = self.shared.state.lock();
+                let has_none = state.parts.is_empty(peer);
+                if state.has_given_up || (state.is_leaving && has_none) {
+                    return None;
+                }
+                let is_learning = state.is_learning();
+                let is_due = !has_none || tokio::time::Instant::now() >= report;
+                if is_due && !is_learning {
+                    return Some(state.next_forward(peer, Instant::now()));
+                }
+                is_learning
+            };
+            // Without rings nothing is sent: where the spans are known is not known yet.
+            if is_learning {
+                has_parts.await;
+            } else {
+                let _at_the_latest = timeout_at(report, has_parts).await;
+            }
+        }
+    }
+
+    /// A peer responded: it has all parts up to this sequence, and too many for these ordinals,
+    /// which are given as bits.
+    pub fn forwarded(&self, peer: u16, sequence: u64, saturated: u64) {
+        let mut state = self.shared.state.lock();
+        let now = Instant::now();
+        state.parts.forwarded(peer, sequence, now);
+        if let Some(peers) = &mut state.peers {
+            peers.set_saturated(peer, saturated, now);
+        }
+    }
+
+    /// The generation of the rings before which no trace began that this sampler still knows; zero
+    /// until that is known.
+    #[must_use]
+    pub fn settled_generation(&self) -> u64 {
+        let state = self.shared.state.lock();
+        let peers = state.peers.as_ref();
+        peers.map_or(0, |peers| peers.settled_generation())
+    }
+
+    /// The bytes of spans that wait for each peer: for all other members, and for other samplers
+    /// that had some.
+    #[must_use]
+    pub fn forward_pending(&self) -> Vec<(u16, usize)> {
+        self.shared.state.lock().forward_pending()
+    }
+}
+
+impl Shared {
+    fn accept_part(&self, from: JournalId, part: &ForwardedPart) -> Result<(), AcceptError> {
+        let is_known = {
+            let state = self.state.lock();
+            if state.is_learning() {
+                return Err(AcceptError::NotServing);
+            }
+            state.has_received(from, part.sequence)
+        };
+        if is_known {
+            return Ok(());
+        }
+        // Scanned within the bound on memory by the sampler that accepted it.
+        let scanned = scan(&part.request, &mut Reservation::unbounded()).ok();
+        let division = scanned
+            .as_ref()
+            .and_then(|scanned| self.divide(scanned, part.visited));
+        let mut state = self.make_room(part.request.len())?;
+        state.accept_part((from, part), scanned.as_ref(), division)?;
+        self.notify(state);
+        Ok(())
+    }
+}

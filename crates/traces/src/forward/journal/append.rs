@@ -1,0 +1,177 @@
+//! Appending to a journal.
+
+use super::{
+    Appended, Journal, JournalError, Moved, Routed, RoutedPart, millis,
+    record::{GATHERED, HEADER_BYTES, Kind, NUMBERED},
+    remembered::{Code, Entry},
+    routed, segment, unix_ms,
+};
+use crate::{
+    TraceId,
+    forward::{position::Position, queues::PartQueues},
+    keep_reason::Reasons,
+    tail::Decision,
+};
+
+impl Journal {
+    /// Appends a request that arrives now, and stays as a whole.
+    pub(in crate::forward) fn append_request(
+        &mut self,
+        request: &[u8],
+        is_gathered: bool,
+    ) -> Result<Appended, JournalError> {
+        self.check_room(request.len(), self.settings.max_bytes / 2)?;
+        let flags = NUMBERED | if is_gathered { GATHERED } else { 0 };
+        let time = unix_ms();
+        self.roll_if_full(time)?;
+        self.active.append((Kind::Request, flags, time), request)?;
+        Ok(self.number())
+    }
+
+    /// Appends a request that was divided, or that a peer has sent. It may be as large as the journal:
+    /// a peer would repeat one that is refused for ever.
+    pub(in crate::forward) fn append_routed(
+        &mut self,
+        routed: &Routed<'_>,
+        is_gathered: bool,
+    ) -> Result<Appended, JournalError> {
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        routed.encode(&mut body);
+        let appended = self.append_routed_body(&body, is_gathered, routed.from.is_some());
+        self.body = body;
+        let appended = appended?;
+        if let Some((journal, sequence)) = routed.from {
+            self.senders.record(journal, sequence);
+        }
+        Ok(appended)
+    }
+
+    fn append_routed_body(
+        &mut self,
+        body: &[u8],
+        is_gathered: bool,
+        is_from_peer: bool,
+    ) -> Result<Appended, JournalError> {
+        let part = if is_from_peer { 1 } else { 2 };
+        self.check_room(body.len(), self.settings.max_bytes / part)?;
+        let flags = NUMBERED | if is_gathered { GATHERED } else { 0 };
+        let time = unix_ms();
+        self.roll_if_full(time)?;
+        self.active.append((Kind::Routed, flags, time), body)?;
+        Ok(self.number())
+    }
+
+    /// Appends the sequence up to which a peer has all parts for it.
+    pub(in crate::forward) fn append_forwarded(
+        &mut self,
+        peer: u16,
+        sequence: u64,
+    ) -> Result<(), JournalError> {
+        let body = routed::forwarded_body(peer, sequence);
+        self.active.append((Kind::Forwarded, 0, unix_ms()), &body)
+    }
+
+    fn check_room(&self, body_bytes: usize, max_bytes: u64) -> Result<(), JournalError> {
+        let bytes = (HEADER_BYTES + body_bytes) as u64;
+        let path = || self.settings.folder.clone();
+        if bytes > max_bytes {
+            return Err(JournalError::TooLarge { path: path() });
+        }
+        if self.bytes() + bytes > self.settings.max_bytes {
+            return Err(JournalError::Full { path: path() });
+        }
+        Ok(())
+    }
+
+    /// Appends decisions made now. They are not bounded, since without them nothing can be deleted.
+    pub(in crate::forward) fn append_decisions(
+        &mut self,
+        decided: &[(TraceId, Decision)],
+        reasons: &Reasons,
+    ) -> Result<Appended, JournalError> {
+        let time = unix_ms();
+        self.roll_if_full(time)?;
+        self.body.clear();
+        let mut entries = Vec::with_capacity(decided.len());
+        for (id, decision) in decided {
+            let code = match decision {
+                Decision::Dropped => Code::DROPPED,
+                Decision::Kept(number) => Code::kept(self.active.reason(*number, time, reasons)?),
+            };
+            self.body.extend_from_slice(&id.to_bytes());
+            self.body.extend_from_slice(&code.0.to_le_bytes());
+            entries.push(Entry {
+                id: *id,
+                code,
+                time,
+            });
+        }
+        let fields = (Kind::Decisions, NUMBERED, time);
+        self.active.append(fields, &self.body)?;
+        self.active.remembered.entries.extend(entries);
+        Ok(self.number())
+    }
+
+    /// Remembers the traces that the last request passed straight on, which the journal contains
+    /// already.
+    pub(in crate::forward) fn remember_passed(&mut self, passed: Vec<TraceId>) {
+        if passed.is_empty() {
+            return;
+        }
+        let time = unix_ms();
+        let entries = passed.into_iter().map(|id| Entry {
+            id,
+            code: Code::PASSED,
+            time,
+        });
+        self.active.remembered.entries.extend(entries);
+    }
+
+    /// Appends the place before which all spans are sent, if it is a new one.
+    pub(in crate::forward) fn confirm(&mut self, confirmed: Position) -> Result<(), JournalError> {
+        if confirmed > self.confirmed {
+            let body = segment::position_body(confirmed);
+            self.active.append((Kind::Confirmed, 0, unix_ms()), &body)?;
+            self.confirmed = confirmed;
+        }
+        Ok(())
+    }
+
+    /// Writes the parts of a segment to the active one, whatever room there is; returns their number.
+    pub(super) fn move_parts(
+        &mut self,
+        segment: u64,
+        parts: &mut PartQueues,
+        now: u64,
+    ) -> Result<usize, JournalError> {
+        let mut moved = 0;
+        for (peer, sequence, part) in parts.in_segment(segment) {
+            self.roll_if_full(now)?;
+            let record = Moved {
+                sequence,
+                accepted: now.saturating_sub(millis(part.accepted.elapsed())),
+                part: RoutedPart {
+                    to: peer,
+                    visited: part.visited,
+                    request: &part.request,
+                },
+            };
+            self.body.clear();
+            record.encode(&mut self.body);
+            self.active.append((Kind::Moved, 0, now), &self.body)?;
+            part.segment = self.active.number;
+            moved += 1;
+        }
+        Ok(moved)
+    }
+
+    fn number(&mut self) -> Appended {
+        let record = self.next_record;
+        self.next_record += 1;
+        Appended {
+            record,
+            segment: self.active.number,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! A sampler among others: the rings by which it divides traces, and what its peers report.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::ring::Rings;
+use crate::tail::DECISION_RETENTION;
+
+/// A sampler among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// The ordinal of this sampler.
+    pub own: u16,
+    /// The rings in force from the start. Without them, requests are refused and no trace is decided
+    /// until [`Forwarder::set_rings`](crate::Forwarder::set_rings).
+    pub rings: Option<Rings>,
+}
+
+/// The state of a sampler among others.
+pub(super) struct Peers {
+    pub(super) own: u16,
+    rings: Option<Rings>,
+    max_trace_duration: Duration,
+    /// The bytes of parts that this sampler should hold at most.
+    max_pending_bytes: usize,
+    heard: BTreeMap<u16, Heard>,
+    /// The samplers for which a peer has as many parts as it should hold, by its last response.
+    saturated: BTreeMap<u16, (u64, Instant)>,
+    settling: Settling,
+    /// The time of the last record of an earlier process. Peers may have handed over spans that
+    /// they have not reported since.
+    last_record: Option<Instant>,
+}
+
+/// The last report of a peer.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Instant,
+    /// It has nothing for this sampler that was accepted before.
+    until: Instant,
+    /// It has spans for this sampler.
+    has_pending: bool,
+}
+
+/// The bytes of parts that a sampler should hold for all others together. They are in memory, too.
+const MAX_PENDING_BYTES: u64 = 64 << 20;
+/// The part of the journal that they may take.
+const PENDING_PART: u64 = 5;
+/// The time for which a peer's response says where parts have no room. A peer that is away takes
+/// none.
+const MAX_RESPONSE_AGE: Duration = Duration::from_secs(5);
+
+impl Peers {
+    /// `journal_bytes` is the limit of the journal, and `last_record` the time of its last record.
+    pub(super) fn new(
+        settings: &PeerSettings,
+        max_trace_duration: Duration,
+        journal_bytes: u64,
+        last_record: Option<Instant>,
+    ) -> Self {
+        let max_pending_bytes = MAX_PENDING_BYTES.min(journal_bytes / PENDING_PART);
+        Self {
+            own: settings.own,
+            rings: settings.rings.clone(),
+            max_trace_duration,
+            max_pending_bytes: usize::try_from(max_pending_bytes).unwrap_or(usize::MAX),
+            heard: BTreeMap::new(),
+            saturated: BTreeMap::new(),
+            settling: Settling::default(),
+            last_record,
+        }
+    }
+
+    /// The rings in force, unless they are not known yet.
+    pub(super) fn rings(&self) -> Option<&Rings> {
+        self.rings.as_ref()
+    }
+
+    /// Replaces the rings by newer ones; returns whether they are newer.
+    pub(super) fn adopt(&mut self, rings: Rings) -> bool {
+        match &mut self.rings {
+            Some(present) => present.adopt(rings),
+            None => {
+                self.rings = Some(rings);
+                true
+            }
+        }
+    }
+
+    /// The traces that begin from now on have their first spans in this segment of the journal or in
+    /// a later one.
+    pub(super) fn begin_settling(&mut self, segment: u64) {
+        if let Some(rings) = &self.rings {
+            self.settling.begin(rings.generation(), segment);
+        }
+    }
+
+    /// Follows the end of the traces that began with former rings. `is_waiting_before` tells whether
+    /// traces wait that began before a segment.
+    pub(super) fn settle(&mut self, now: Instant, is_waiting_before: impl Fn(u64) -> bool) {
+        self.settling.follow(now, is_waiting_before);
+    }
+
+    /// The generation of the rings before which no trace began that this sampler still knows.
+    pub(super) fn settled_generation(&self) -> u64 {
+        self.settling.settled
+    }
+
+    /// Returns whether Collectors may send to this sampler.
+    pub(super) fn is_member(&self) -> bool {
+        self.has_member(self.own)
+    }
+
+    /// Returns whether a sampler is in a ring.
+    pub(super) fn has_member(&self, ordinal: u16) -> bool {
+        let rings = self.rings.as_ref();
+        rings.is_some_and(|rings| rings.has_member(ordinal))
+    }
+
+    fn max_members(&self) -> u16 {
+        self.rings.as_ref().map_or(0, Rings::max_members)
+    }
+
+    /// The other members.
+    pub(super) fn others(&self) -> impl Iterator<Item = u16> {
+        let own = self.own;
+        (0..self.max_members()).filter(move |ordinal| *ordinal != own)
+    }
+
+    /// A peer has nothing accepted before this time left for this sampler.
+    pub(super) fn heard(&mut self, peer: u16, until: Instant, now: Instant) {
+        // Without pending spans, this is the time of a response, which is made after the report that
+        // it responds to.
+        let former = self.heard.get(&peer);
+        let has_pending = former.is_none_or(|former| until < former.at);
+        let heard = Heard {
+            at: now,
+            until,
+            has_pending,
+        };
+        self.heard.insert(peer, heard);
+    }
+
+    /// The time of the traces that may be decided: those that are due by then. `None` if there are
+    /// no peers to wait for.
+    ///
+    /// Spans that were acknowledged before a trace was due may still be in a peer's journal. The
+    /// sampler waits for them, but not for longer than the longest trace.
+    pub(super) fn decision_time(&self, now: Instant) -> Option<Instant> {
+        let earliest = now.checked_sub(self.max_trace_duration).unwrap_or(now);
+        let members = self.others().map(|peer| {
+            let heard = self.heard.get(&peer);
+            heard.map_or(earliest, |heard| heard.until)
+        });
+        // A sampler that is not a member any more may have spans left.
+        let former = self.heard.range(self.max_members()..);
+        let former = former
+            .filter(|(peer, heard)| **peer != self.own && heard.has_pending)
+            .map(|(_, heard)| heard.until)
+            .filter(|until| *until > earliest);
+        let heard = members.chain(former).min()?;
+        Some(heard.clamp(earliest, now))
+    }
+
+    /// The time from which on this sampler may have accepted spans without a trace of them, after a
+    /// restart and while there are former rings: a peer that has received them may return them.
+    pub(super) fn unheard_since(&self) -> Option<Instant> {
+        let is_unheard = |peer: u16| !self.heard.contains_key(&peer);
+        self.last_record.filter(|_| self.others().any(is_unheard))
+    }
+
+    /// A peer responded that it has too many parts for these samplers, which are given as bits.
+    pub(super) fn set_saturated(&mut self, peer: u16, ordinals: u64, now: Instant) {
+        self.saturated.insert(peer, (ordinals, now));
+    }
+
+    /// The samplers for which a peer has too many parts, as bits.
+    pub(super) fn saturated(&self, now: Instant) -> u64 {
+        let responses = self.saturated.values();
+        let recent =
+            responses.filter(|(_, at)| now.saturating_duration_since(*at) <= MAX_RESPONSE_AGE);
+        recent.fold(0, |bits, (ordinals, _)| bits | ordinals)
+    }
+
+    /// The bytes of parts for one peer above which Collectors are refused. While there are former
+    /// rings, as many may come from each other peer, on their way to the owner.
+    pub(super) fn max_pending_bytes(&self) -> usize {
+        let others = usize::from(self.max_members()).saturating_sub(1).max(1);
+        let has_former = self.rings.as_ref().is_some_and(Rings::has_former);
+        let ways = if has_former { others * others } else { others };
+        self.max_pending_bytes / ways
+    }
+}
+
+/// Follows the end of the traces that began before the present rings.
+#[derive(Debug, Default)]
+struct Settling {
+    /// The rings of this generation are settled.
+    settled: u64,
+    present: Option<Present>,
+}
+
+/// Rings that are not settled.
+#[derive(Debug)]
+struct Present {
+    generation: u64,
+    /// Traces with their first spans in an earlier segment of the journal began before these rings.
+    segment: u64,
+    /// The time at which the last of them was decided.
+    decided: Option<Instant>,
+}
+
+impl Settling {
+    fn begin(&mut self, generation: u64, segment: u64) {
+        self.present = Some(Present {
+            generation,
+            segment,
+            decided: None,
+        });
+    }
+
+    fn follow(&mut self, now: Instant, is_waiting_before: impl Fn(u64) -> bool) {
+        let Some(present) = &mut self.present else {
+            return;
+        };
+        if present.decided.is_none() && !is_waiting_before(present.segment) {
+            present.decided = Some(now);
+        }
+        let is_forgotten =
+            |decided: Instant| now.saturating_duration_since(decided) >= DECISION_RETENTION;
+        if present.decided.is_some_and(is_forgotten) {
+            self.settled = present.generation;
+            self.present = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
