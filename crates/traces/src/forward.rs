@@ -26,7 +26,7 @@ use crate::{
     OutOfMemory, ReceiveSettings, Rejected, ScanError, TailCount, TailSettings, Totals,
     memory::Reservation,
     receiver::{AcceptError, MAX_EARLY_DECISION_TIME, Receiver, SpanSink},
-    scan,
+    scan::{SourceLimits, scan_within},
     tail::{TailSampler, decide_in_rounds},
 };
 
@@ -268,7 +268,7 @@ impl SpanSink for Arc<Shared> {
         reservation: &mut Reservation,
     ) -> Result<Rejected, AcceptError> {
         // The scan takes longest and shares nothing, so it comes before the lock.
-        let scanned = scan::scan(request, reservation)?;
+        let scanned = scan_within(request, SourceLimits::FORWARDER, reservation)?;
         let mut state = self.state.lock();
         // Room is made first, in steps between which others get the lock.
         let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;

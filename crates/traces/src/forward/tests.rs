@@ -1,5 +1,6 @@
 //! Forwarders that are full, killed and started again.
 
+mod limits;
 mod memory;
 pub(super) mod process;
 mod property;

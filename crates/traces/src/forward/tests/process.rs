@@ -22,7 +22,7 @@ use crate::{
     forward::{Batch, ForwarderSettings, JournalSettings, Recovery, journal, state::State},
     memory::Reservation,
     receiver::AcceptError,
-    scan::scan,
+    scan::{SourceLimits, scan_within},
     tail::TailSampler,
 };
 
@@ -176,7 +176,8 @@ impl Process {
     }
 
     pub(in crate::forward) fn accept(&mut self, request: &[u8]) -> Result<(), AcceptError> {
-        let scanned = scan(request, &mut Reservation::unbounded()).unwrap();
+        let mut reservation = Reservation::unbounded();
+        let scanned = scan_within(request, SourceLimits::FORWARDER, &mut reservation).unwrap();
         self.state.accept(request, &scanned)
     }
 
