@@ -8,6 +8,7 @@ mod metrics;
 mod outgoing;
 mod position;
 mod recovery;
+mod ring;
 mod state;
 mod tracker;
 
@@ -34,6 +35,7 @@ pub use batches::Batch;
 pub use journal::{JournalError, JournalSettings};
 use outgoing::Outgoing;
 pub use recovery::Recovery;
+pub use ring::{Hop, InvalidRings, Rings, Visited};
 use state::State;
 
 /// The settings of a [`Forwarder`].
