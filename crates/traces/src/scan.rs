@@ -189,7 +189,8 @@ pub(crate) fn scan_within<'a>(
     }
 }
 
-/// Scans an encoded `ExportTraceServiceRequest` as receivers do; returns the number of valid spans.
+/// Scans an encoded `ExportTraceServiceRequest` as the receivers of a store do; returns the number
+/// of valid spans.
 ///
 /// # Errors
 /// [`ScanError`] if it cannot be decoded.
