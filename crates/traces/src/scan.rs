@@ -16,7 +16,9 @@ use spoor_policy::Namespace;
 pub(crate) use attribute::{AttributeMatcher, Value};
 pub(crate) use decoded_size::decoded_bytes;
 pub(crate) use resource::{resource_attributes, scope_name};
-pub(crate) use span::{searched_attributes, span_attributes, status_word, trace_state};
+pub(crate) use span::{
+    copy_without_attribute, searched_attributes, span_attributes, status_word, trace_state,
+};
 
 use wire::{BYTES, key};
 pub(crate) use wire::{Reader, WireError};

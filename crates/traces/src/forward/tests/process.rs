@@ -65,10 +65,19 @@ fn span((trace, number): SpanNumber, padding: usize) -> Span {
 
 /// A request with these spans, each with this number of additional bytes.
 pub(in crate::forward) fn request(spans: &[SpanNumber], padding: usize) -> Vec<u8> {
+    request_of("service-a", spans, padding)
+}
+
+/// A request with these spans of a service.
+pub(in crate::forward) fn request_of(
+    service: &str,
+    spans: &[SpanNumber],
+    padding: usize,
+) -> Vec<u8> {
     let spans = spans.iter().map(|number| span(*number, padding));
     let resource = Resource {
         attributes: vec![
-            attribute("service.name", "service-a"),
+            attribute("service.name", service),
             attribute("service.namespace", "demo"),
         ],
         ..Resource::default()
