@@ -98,7 +98,7 @@ impl Sender {
             Err(reason) => self.count_refused(batch.spans, &reason),
         }
         drop(in_flight);
-        self.forwarder.sent(&batch);
+        self.forwarder.sent(&batch).await;
     }
 
     /// Sends a batch until the receiver accepts it; an error is its reason for never doing so.

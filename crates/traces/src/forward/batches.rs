@@ -274,7 +274,7 @@ mod tests {
         let spans: Vec<SpanNumber> = (0..=max).map(|trace| (trace, ROOT)).collect();
         process.accept(&request(&spans, 0)).unwrap();
         process.flush();
-        let batches = std::iter::from_fn(|| process.state.next_batch());
+        let batches = std::iter::from_fn(|| process.next_batch());
         let batches: Vec<_> = batches.map(|batch| batch.spans).collect();
         assert_eq!(batches, [max, 1]);
     }
@@ -286,7 +286,7 @@ mod tests {
             process.accept(&request(&[(trace, ROOT)], padding)).unwrap();
         }
         process.flush();
-        let batches = std::iter::from_fn(|| process.state.next_batch());
+        let batches = std::iter::from_fn(|| process.next_batch());
         let batches: Vec<_> = batches.map(|batch| spans_of(&batch)).collect();
         assert_eq!(batches, [[(1, ROOT)], [(2, ROOT)], [(3, ROOT)]]);
     }
@@ -313,7 +313,7 @@ mod tests {
             }
         }
         process.flush();
-        let batch = process.state.next_batch().unwrap();
+        let batch = process.next_batch().unwrap();
         assert_eq!(batch.spans, 12);
         let request = ExportTraceServiceRequest::decode(batch.request).unwrap();
         let services = request.resource_spans.iter().map(|of_service| {

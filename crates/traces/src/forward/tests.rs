@@ -5,3 +5,4 @@ pub(super) mod process;
 mod property;
 mod restart;
 mod shutdown;
+mod slow_disk;
