@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "jaeger/api_v2/model.proto",
     "jaeger/api_v2/query.proto",
     "jaeger/api_v2/sampling.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 10] = [
     "spoor/control/v1/control.proto",
     "spoor/marketplace/v1/marketplace.proto",
     "spoor/offers/v1/offers.proto",
+    "spoor/sampler/v1/peers.proto",
     "spoor/vision/v1/vision.proto",
     "spoor/wishlist/v1/wishlist.proto",
 ];
@@ -88,6 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include_file("modules.rs")
         // Large fields share the buffer that they were received in, instead of being copied.
         .bytes(".jaeger.api_v3.TracesData")
+        .bytes(".spoor.sampler.v1")
         .bytes(".spoor.vision.v1.Tensor")
         .compile_fds(descriptors)?;
     Ok(())

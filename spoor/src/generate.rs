@@ -7,7 +7,7 @@ mod summary;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use spoor_policy::{Probability, ServiceName};
 use spoor_telemetry::TelemetrySettings;
 
@@ -22,7 +22,7 @@ const MAX_SPANS: u32 = 1_000;
 /// Send traces of a known shape over OTLP, and report what was sent
 ///
 /// OTEL_EXPORTER_OTLP_ENDPOINT and the other OTLP variables name the receiver, as for every
-/// service. Spans are batched, sent and retried like those of a service, without sampling.
+/// service. Spans are batched, sent and retried like those of a service whose head samples 100 %.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor generate                           50 traces per second for 10 s
@@ -30,6 +30,9 @@ const MAX_SPANS: u32 = 1_000;
                                            traces that start at two services in turn, each with
                                            spans of both; one in twenty has an error
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317 spoor generate --traces 1000 --output json
+  spoor generate --spread 12s --errors 5% --error-in last-span --trace-ids --output json
+                                           traces of 12 s whose error is known only at their end,
+                                           listed by ID
 
 Exits with 1 if any span was dropped.")]
 pub struct GenerateArgs {
@@ -55,12 +58,28 @@ pub struct GenerateArgs {
     /// Share of the traces with an error
     #[arg(long, default_value = "0%")]
     errors: Probability,
+    /// Span that has the error of a trace
+    #[arg(long, value_enum, default_value_t)]
+    error_in: ErrorIn,
+    /// List the IDs of the traces, with and without an error, in the summary's JSON
+    #[arg(long)]
+    trace_ids: bool,
     /// Time to export the last spans; should be longer than a rollout of the receiver
     #[arg(long, default_value = "2m", value_parser = crate::cli::duration)]
     grace: Duration,
     /// Output format of the summary
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+}
+
+/// The span that has the error of a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ErrorIn {
+    /// Any span, chosen at random
+    #[default]
+    AnySpan,
+    /// The span that ends last: the root
+    LastSpan,
 }
 
 impl GenerateArgs {

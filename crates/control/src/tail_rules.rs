@@ -63,6 +63,9 @@ impl ServedRules {
                 .map(|(name, rules)| policy_to_proto(name, rules))
                 .collect(),
         };
+        let message = proto::ControlMessage {
+            message: Some(proto::control_message::Message::Rules(message)),
+        };
         let shared = policies.into_iter().map(|(name, rules)| {
             let known = before.and_then(|before| before.policies.get(&name));
             let rules = match known {

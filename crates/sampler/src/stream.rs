@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use spoor_proto::spoor::control::v1::{
-    Acknowledgement, Refusal, SamplerHello, SamplerMessage, TailCount, TailReport, TailRules,
-    sampler_message::Message, tail_rule_stream_client::TailRuleStreamClient,
+    Acknowledgement, ControlMessage, Refusal, SamplerHello, SamplerMessage, TailCount, TailReport,
+    TailRules, control_message, sampler_message::Message,
+    tail_rule_stream_client::TailRuleStreamClient,
 };
 use spoor_telemetry::control_stream::{
     Connection, Credentials, Exchange, Intervals, Link, SessionError, Sessions, in_parts,
@@ -36,7 +37,7 @@ pub(crate) struct RuleSessions {
     pub(crate) rules: Arc<RulesInForce>,
 }
 
-type RuleExchange = Exchange<SamplerMessage, TailRules>;
+type RuleExchange = Exchange<SamplerMessage, ControlMessage>;
 
 impl Sessions for RuleSessions {
     const HELD: &'static str = "tail rules";
@@ -110,14 +111,23 @@ impl Session<'_> {
                     self.shutdown_notice().await;
                     return Ok(());
                 }
-                received = self.exchange.receive() => self.install(received?).await?,
+                received = self.exchange.receive() => self.handle(received?).await?,
                 _ = reports.tick() => self.report().await?,
             }
         }
     }
 
-    async fn install(&mut self, received: TailRules) -> Result<(), SessionError> {
+    async fn handle(&mut self, received: ControlMessage) -> Result<(), SessionError> {
         self.set_accepted();
+        match received.message {
+            Some(control_message::Message::Rules(rules)) => self.install(rules).await,
+            // This version does not share traces with others. Or a later version of the protocol
+            // added the message.
+            Some(control_message::Message::Rings(_)) | None => Ok(()),
+        }
+    }
+
+    async fn install(&mut self, received: TailRules) -> Result<(), SessionError> {
         let response = match self.sessions.rules.install(&received).await {
             Ok(version) => Message::Acknowledgement(Acknowledgement {
                 version: Some(to_wire(version)),

@@ -9,6 +9,7 @@ mod metrics;
 mod outgoing;
 mod position;
 mod recovery;
+mod ring;
 mod state;
 mod tracker;
 
@@ -36,6 +37,7 @@ pub use journal::{JournalError, JournalSettings};
 use journaled::Journaled;
 use outgoing::Outgoing;
 pub use recovery::Recovery;
+pub use ring::{Hop, InvalidRings, Rings, Visited};
 use state::State;
 
 /// The settings of a [`Forwarder`].

@@ -43,7 +43,8 @@ mod turns;
 pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub use forward::{
-    Backlog, Batch, Forwarder, ForwarderSettings, JournalError, JournalSettings, Recovery,
+    Backlog, Batch, Forwarder, ForwarderSettings, Hop, InvalidRings, JournalError, JournalSettings,
+    Recovery, Rings, Visited,
 };
 pub use id::{InvalidTraceId, TraceId};
 pub use keep_reason::KeepReason;

@@ -14,7 +14,8 @@
 //! without a policy in force.
 //!
 //! A trace is due [`TailSettings::decision_wait`] after its root, which usually ends last, and at
-//! the latest [`TailSettings::max_trace_duration`] after its first span.
+//! the latest [`TailSettings::max_trace_duration`] after its first span. After a replay, none is due
+//! for a decision wait: senders first repeat the spans that they could not send meanwhile.
 
 mod counts;
 mod decide;
@@ -57,6 +58,8 @@ pub(crate) struct TailSampler {
     timers: Timers,
     decisions: Decisions,
     counts: Counts,
+    /// After a replay, the time before which no trace is due.
+    due_from: Option<Instant>,
     /// The last time that a trace went to the output without waiting.
     last_kept_immediately: Option<Instant>,
     /// The length of the longest request that was refused for lack of room, until there is room.
@@ -87,6 +90,7 @@ impl TailSampler {
             settings,
             table: TailTable::default(),
             resource_rules: ResourceRules::default(),
+            due_from: None,
             last_kept_immediately: None,
             refused_bytes: None,
             totals: Totals::default(),

@@ -72,6 +72,9 @@ async fn run_schedule(
         let trace = args.trace(number, &mut rand::rng());
         let service = &args.services[trace.service];
         summary.count(service.as_str(), trace.spans.len() as u64, trace.has_error);
+        if args.trace_ids {
+            summary.list(trace.id, trace.has_error);
+        }
         in_progress.spawn(end_spans(trace, Arc::clone(processors), scope.clone()));
         // Without this, a long run would hold the result of every trace that has ended.
         while in_progress.try_join_next().is_some() {}

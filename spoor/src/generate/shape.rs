@@ -9,14 +9,18 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use rand::{Rng, RngExt};
 
-use super::GenerateArgs;
+use super::{ErrorIn, GenerateArgs};
 
 /// The flags `sampled` and `random` (W3C Trace Context, Level 2).
 const FLAGS: TraceFlags = TraceFlags::new(0x03);
 
+/// The index of the root in the plan of a trace.
+const ROOT: u32 = 0;
+
 /// A planned trace.
 #[derive(Clone, Debug)]
 pub(super) struct Trace {
+    pub(super) id: TraceId,
     /// The index of the service at which the trace starts.
     pub(super) service: usize,
     /// True if a span has an error.
@@ -43,7 +47,10 @@ impl GenerateArgs {
     /// Plans the trace with this number.
     pub(super) fn trace(&self, number: u64, random: &mut impl Rng) -> Trace {
         let has_error = random.random_bool(self.errors.as_f64());
-        let failing = has_error.then(|| random.random_range(0..self.spans));
+        let failing = has_error.then(|| match self.error_in {
+            ErrorIn::AnySpan => random.random_range(0..self.spans),
+            ErrorIn::LastSpan => ROOT,
+        });
         // Not 0, which W3C Trace Context reserves for an invalid ID.
         let trace = TraceId::from(random.random_range(1..=u128::MAX));
         let root = SpanId::from(random.random_range(1..=u64::MAX));
@@ -64,8 +71,9 @@ impl GenerateArgs {
         });
         let mut spans: Vec<_> = children.collect();
         let (no_parent, starts) = (SpanId::INVALID, Duration::ZERO);
-        spans.push(planned(0, root, no_parent, starts, self.spread));
+        spans.push(planned(ROOT, root, no_parent, starts, self.spread));
         Trace {
+            id: trace,
             service: self.service_at(number),
             has_error,
             spans,
@@ -86,7 +94,10 @@ impl PlannedSpan {
         scope: &InstrumentationScope,
     ) -> SpanData {
         let is_root = self.parent == SpanId::INVALID;
-        let (is_remote, state) = (false, TraceState::default());
+        // As from a head at 100 %: receivers then take a trace's randomness from its ID. A constant
+        // in the format of the specification is never refused.
+        let state = TraceState::NONE.insert("ot", "th:0").unwrap_or_default();
+        let is_remote = false;
         SpanData {
             span_context: SpanContext::new(self.trace, self.id, FLAGS, is_remote, state),
             parent_span_id: self.parent,
@@ -133,6 +144,8 @@ mod tests {
             spans,
             spread: Duration::from_secs(1),
             errors,
+            error_in: ErrorIn::AnySpan,
+            trace_ids: false,
             grace: Duration::ZERO,
             output: Output::Table,
         }
@@ -155,6 +168,30 @@ mod tests {
             let ids: HashSet<_> = trace.spans.iter().map(|span| span.id).collect();
             prop_assert_eq!(ids.len(), spans as usize);
             prop_assert_eq!(trace.spans.iter().filter(|span| span.has_error).count(), 1);
+        }
+    }
+
+    #[test]
+    fn last_span_has_the_error_if_requested() {
+        let args = GenerateArgs {
+            error_in: ErrorIn::LastSpan,
+            ..args(2, 4, Probability::ALWAYS)
+        };
+        let trace = args.trace(3, &mut StdRng::seed_from_u64(1));
+        let failing: Vec<_> = trace.spans.iter().map(|span| span.has_error).collect();
+        assert_eq!(failing, [false, false, false, true]);
+    }
+
+    #[test]
+    fn spans_have_the_randomness_of_their_trace_id() {
+        let args = args(1, 2, Probability::NEVER);
+        let trace = args.trace(0, &mut StdRng::seed_from_u64(1));
+        let scope = InstrumentationScope::default();
+        for span in &trace.spans {
+            let context = span.record(SystemTime::UNIX_EPOCH, &scope).span_context;
+            assert_eq!(context.trace_id(), trace.id);
+            assert_eq!(context.trace_state().header(), "ot=th:0");
+            assert_eq!(context.trace_flags(), FLAGS);
         }
     }
 

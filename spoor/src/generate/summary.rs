@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use opentelemetry::TraceId;
 use serde::Serialize;
 
 /// The result of `spoor generate`.
@@ -22,6 +23,9 @@ pub(super) struct GenerationSummary {
     pub(super) seconds: f64,
     /// The traces by the service at which they start.
     pub(super) services: BTreeMap<String, TraceCounts>,
+    /// The IDs of the traces, with `--trace-ids`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trace_ids: Option<TraceIds>,
 }
 
 /// The traces that start at one service.
@@ -30,6 +34,14 @@ pub(super) struct GenerationSummary {
 pub(super) struct TraceCounts {
     pub(super) traces: u64,
     pub(super) errors: u64,
+}
+
+/// The IDs of all traces, in lower-case hexadecimal digits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TraceIds {
+    pub(super) with_error: Vec<String>,
+    pub(super) without_error: Vec<String>,
 }
 
 impl GenerationSummary {
@@ -42,6 +54,16 @@ impl GenerationSummary {
             self.errors += 1;
             started.errors += 1;
         }
+    }
+
+    /// Lists the ID of a trace.
+    pub(super) fn list(&mut self, trace: TraceId, has_error: bool) {
+        let ids = self.trace_ids.get_or_insert_default();
+        let ids = match has_error {
+            true => &mut ids.with_error,
+            false => &mut ids.without_error,
+        };
+        ids.push(trace.to_string());
     }
 }
 

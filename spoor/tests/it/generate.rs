@@ -1,6 +1,6 @@
 //! `spoor generate`: its summary matches the traces that arrive.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -14,7 +14,8 @@ async fn reported_traces_arrive() {
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", lab.url("otlp-grpc"))
         .args(["generate", "--service", "shop", "--service", "till"])
         .args(["--traces", "60", "--rate", "100", "--spans", "5"])
-        .args(["--spread", "200ms", "--errors", "50%", "--output", "json"]);
+        .args(["--spread", "200ms", "--errors", "50%", "--trace-ids"])
+        .args(["--error-in", "last-span", "--output", "json"]);
     let ended = run(&mut generate, "").await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let sent: Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -28,12 +29,22 @@ async fn reported_traces_arrive() {
         traces.len() == 60 && traces.iter().all(|trace| trace["spans"] == 5)
     };
     let found = eventually("60 traces of 5 spans", found, is_complete).await;
-    let mut errors: BTreeMap<bool, u64> = BTreeMap::new();
+    let (mut with_error, mut without_error) = (BTreeSet::new(), BTreeSet::new());
     for trace in found.as_array().unwrap() {
         assert_eq!(trace["services"].as_array().unwrap().len(), 2, "{trace:#}");
-        *errors.entry(trace["errors"] == 1).or_default() += 1;
+        let id = trace["traceId"].as_str().unwrap();
+        match trace["errors"] == 1 {
+            true => with_error.insert(id),
+            false => without_error.insert(id),
+        };
     }
-    assert_eq!(errors.get(&true).copied(), sent["errors"].as_u64());
+    assert_eq!(sent["errors"], with_error.len(), "{sent:#}");
+    let listed = |ids: &'static str| -> BTreeSet<&str> {
+        let ids = sent["traceIds"][ids].as_array().unwrap().iter();
+        ids.map(|id| id.as_str().unwrap()).collect()
+    };
+    assert_eq!(with_error, listed("withError"));
+    assert_eq!(without_error, listed("withoutError"));
 }
 
 #[tokio::test]

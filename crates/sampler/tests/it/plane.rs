@@ -6,7 +6,8 @@ use spoor_policy::{
     Namespace, OwnedTailPlace, PolicyName, Rule, RuleCondition, RuleName, TailPolicy, TailTable,
 };
 use spoor_proto::spoor::control::v1::{
-    self as wire, SamplerHello, SamplerMessage, TailReport, TailRules,
+    self as wire, ControlMessage, SamplerHello, SamplerMessage, TailReport, TailRules,
+    control_message,
     sampler_message::Message,
     tail_rule::Condition,
     tail_rule_stream_server::{TailRuleStream, TailRuleStreamServer},
@@ -33,14 +34,14 @@ pub struct Plane {
 
 pub struct Connected {
     incoming: Streaming<SamplerMessage>,
-    outgoing: mpsc::Sender<Result<TailRules, Status>>,
+    outgoing: mpsc::Sender<Result<ControlMessage, Status>>,
 }
 
 struct Accept(mpsc::Sender<Connected>);
 
 #[tonic::async_trait]
 impl TailRuleStream for Accept {
-    type SubscribeStream = ReceiverStream<Result<TailRules, Status>>;
+    type SubscribeStream = ReceiverStream<Result<ControlMessage, Status>>;
 
     async fn subscribe(
         &self,
@@ -126,7 +127,9 @@ impl Connected {
     }
 
     pub async fn push(&self, rules: TailRules) {
-        self.outgoing.send(Ok(rules)).await.unwrap();
+        let message = Some(control_message::Message::Rules(rules));
+        let message = ControlMessage { message };
+        self.outgoing.send(Ok(message)).await.unwrap();
     }
 
     /// The next message that is not a report.

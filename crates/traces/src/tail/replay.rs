@@ -51,8 +51,12 @@ impl TailSampler {
         self.last_kept_immediately = self.last_kept_immediately.max(Some(time));
     }
 
-    /// Counts only the spans that a replay has brought back, of which these are sent again.
+    /// Counts only the spans that a replay has brought back, of which these are sent again. The
+    /// traces that wait are due after a decision wait at the earliest.
     pub(crate) fn end_replay(&mut self, resent: u64) {
+        if self.gathering.len() > 0 {
+            self.due_from = Some(Instant::now() + self.settings.decision_wait);
+        }
         let replayed = self.gathering.spans() as u64 + resent;
         self.totals = Totals {
             received: replayed,

@@ -33,6 +33,9 @@ impl TailSampler {
         max: usize,
         output: &mut impl Output,
     ) -> bool {
+        if self.due_from.is_some_and(|from| now < from) {
+            return false;
+        }
         let started = Instant::now();
         self.decisions.forget(now);
         let mut left = max;

@@ -1,6 +1,7 @@
 //! Tests that need the cluster to themselves: one removes the definitions that all installations
-//! share, the other has an operator that serves every namespace. They pass in any order, and
-//! fastest before other tests, when nothing else is installed.
+//! share, one has an operator that serves every namespace, and one stops the API server for a
+//! while. They pass in any order, and fastest before other tests, when nothing else is installed.
 
 mod installation;
 mod operator_for_all;
+mod sampler;

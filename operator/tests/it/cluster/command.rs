@@ -21,19 +21,23 @@ pub async fn kubectl_given(input: &str, arguments: &[&str]) -> String {
     succeed(&program("KUBECTL", "kubectl"), arguments, input).await
 }
 
-/// Returns a pod's output once its container has ended, however long that takes.
+/// Returns a pod's output once its container has ended, however long that takes. Starts again if
+/// the API server is away, unless the pod no longer exists.
 pub async fn logs_until_end(namespace: &str, pod: String) -> String {
-    let mut logs = Command::new(program("KUBECTL", "kubectl"));
-    let output = logs
-        .args(["logs", "--follow", &pod, "--namespace", namespace])
-        .kill_on_drop(true)
-        .output();
-    let output = output.await.unwrap();
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    const RETRY_DELAY: Duration = Duration::from_secs(1);
+    loop {
+        let mut logs = Command::new(program("KUBECTL", "kubectl"));
+        let output = logs
+            .args(["logs", "--follow", &pod, "--namespace", namespace])
+            .kill_on_drop(true)
+            .output();
+        let output = output.await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() || errors.contains("(NotFound)") {
+            return format!("{}{errors}", String::from_utf8_lossy(&output.stdout));
+        }
+        tokio::time::sleep(RETRY_DELAY).await;
+    }
 }
 
 /// Runs Helm, which must succeed, and returns its output.
@@ -104,7 +108,8 @@ fn exists(program: &Path) -> bool {
     program.is_file() || std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-async fn succeed(program: &Path, arguments: &[&str], input: &str) -> String {
+/// Runs a program with this standard input, which must succeed, and returns its output.
+pub async fn succeed(program: &Path, arguments: &[&str], input: &str) -> String {
     let mut process = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())

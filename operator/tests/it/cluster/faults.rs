@@ -1,5 +1,7 @@
 //! Failures, and recovery from them.
 
+pub mod sampler;
+
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};

@@ -30,7 +30,12 @@ pub struct Trace {
     pub spans: usize,
     pub distinct: usize,
     pub has_error: bool,
+    /// The rule that kept it, `POLICY/RULE`, if its root names one.
+    pub rule: Option<String>,
 }
+
+/// The attribute of a root that names the rule.
+const RULE: &str = "tailsampling.policy";
 
 /// Traces by id.
 pub type Traces = BTreeMap<String, Trace>;
@@ -163,6 +168,7 @@ async fn query(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Qu
 fn trace(found: FoundTrace) -> (String, Trace) {
     let distinct: BTreeSet<_> = found.spans.iter().map(|span| &span.span_id).collect();
     let root = found.spans.iter().find(|span| span.references.is_empty());
+    let rule = root.and_then(|root| root.tags.iter().find(|tag| tag.key == RULE));
     let is_error = |tag: &Tag| tag.key == "error" && (tag.value == true || tag.value == "true");
     let trace = Trace {
         root: root.map(|span| found.processes[&span.process_id].service_name.clone()),
@@ -172,6 +178,7 @@ fn trace(found: FoundTrace) -> (String, Trace) {
             .spans
             .iter()
             .any(|span| span.tags.iter().any(is_error)),
+        rule: rule.and_then(|tag| tag.value.as_str()).map(str::to_owned),
     };
     (found.trace_id, trace)
 }

@@ -20,10 +20,14 @@ use super::{
     command::{helm, in_repository, kubectl, kubectl_given, missing, run_blocking},
     pods, stack,
 };
+use crate::chart::without_applications_but;
 
 /// Namespaces of the installations, each used by one test at a time. More of them would compete
 /// for two cores; fewer would leave the cores idle, because tests mostly wait for rollouts.
 const NAMESPACES: [&str; 3] = ["spoor-tests-1", "spoor-tests-2", "spoor-tests-3"];
+/// The namespace of the installation with Spoor's sampler, which one test at a time uses. It is
+/// small, since a node of two cores has no room for a fourth one with all applications.
+const SAMPLER_NAMESPACE: &str = "spoor-tests-sampler";
 /// The chart's release.
 pub const RELEASE: &str = "spoor";
 /// The chart's stack.
@@ -34,37 +38,67 @@ pub const SERVICE_A_PODS: usize = 3;
 pub const MAX_TRACES: u32 = 200_000;
 /// The memory that these traces take.
 pub const JAEGER_MEMORY: &str = "3Gi";
+/// The CPU that each pod of the small installation's stack requests.
+pub const SMALL_CPU_REQUEST: &str = "10m";
 /// Time for an installation, or for a rollout with its drains.
 pub const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One permit for each namespace. A test takes one, or all of them to be alone on the cluster.
 /// Permits are granted in the order of requests, so that a test that needs all is not starved.
 static PERMITS: Semaphore = Semaphore::const_new(NAMESPACES.len());
+/// The permit for [`SAMPLER_NAMESPACE`]. It is taken before one of [`PERMITS`], which a test that
+/// waits for this one must not hold.
+static SAMPLER_PERMIT: Semaphore = Semaphore::const_new(1);
 /// Namespaces that no test uses. The last one is taken first: tests that run one after another
 /// share one installation.
 static FREE: LazyLock<Mutex<Vec<&str>>> = LazyLock::new(|| Mutex::new(NAMESPACES.to_vec()));
 /// Number of tests that use the cluster or wait for it.
 static TESTS: AtomicUsize = AtomicUsize::new(0);
 
+/// The program that decides on complete traces in an installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The Collector's own tail sampler, beside all applications.
+    OpenTelemetry,
+    /// Spoor's sampler, without applications.
+    Spoor,
+}
+
 /// An installation, for one test.
 pub struct Lab {
     pub client: Client,
     pub namespace: &'static str,
+    pub engine: Engine,
     test: &'static str,
     started: Instant,
     permits: SemaphorePermit<'static>,
+    _sampler_permit: Option<SemaphorePermit<'static>>,
 }
 
 impl Lab {
     /// Provides Spoor as installed, without policies. Returns none, with a message, if there is no
     /// cluster; with `SPOOR_REQUIRE_ALL=1` that is a failure.
     pub async fn installed(test: &'static str) -> Option<Self> {
-        let lab = Self::acquire(test, 1).await?;
+        let lab = Self::acquire(test, 1, Engine::OpenTelemetry).await?;
+        lab.prepare().await;
+        Some(lab)
+    }
+
+    /// Provides the same with Spoor's sampler and without applications.
+    pub async fn with_sampler(test: &'static str) -> Option<Self> {
+        let lab = Self::acquire(test, 1, Engine::Spoor).await?;
         lab.prepare().await;
         Some(lab)
     }
 
     /// Provides the same while no other test uses the cluster.
+    pub async fn with_sampler_alone(test: &'static str) -> Option<Self> {
+        let lab = Self::acquire(test, NAMESPACES.len(), Engine::Spoor).await?;
+        lab.prepare().await;
+        Some(lab)
+    }
+
+    /// Provides the same as [`Lab::installed`] while no other test uses the cluster.
     pub async fn installed_alone(test: &'static str) -> Option<Self> {
         let lab = Self::alone(test).await?;
         lab.prepare().await;
@@ -73,23 +107,33 @@ impl Lab {
 
     /// Provides the cluster in any state while no other test uses it.
     pub async fn alone(test: &'static str) -> Option<Self> {
-        Self::acquire(test, NAMESPACES.len()).await
+        Self::acquire(test, NAMESPACES.len(), Engine::OpenTelemetry).await
     }
 
-    async fn acquire(test: &'static str, permits: usize) -> Option<Self> {
+    async fn acquire(test: &'static str, permits: usize, engine: Engine) -> Option<Self> {
         if let Some(missing) = missing() {
             skip(test, &missing);
             return None;
         }
         TESTS.fetch_add(1, Ordering::SeqCst);
+        let sampler_permit = match engine {
+            Engine::OpenTelemetry => None,
+            Engine::Spoor => Some(SAMPLER_PERMIT.acquire().await.unwrap()),
+        };
         let permits = PERMITS.acquire_many(permits.try_into().unwrap());
         let permits = permits.await.unwrap();
+        let namespace = match engine {
+            Engine::OpenTelemetry => free_namespaces().pop().expect("one for each permit"),
+            Engine::Spoor => SAMPLER_NAMESPACE,
+        };
         Some(Self {
             client: Client::try_default().await.unwrap(),
-            namespace: free_namespaces().pop().expect("one for each permit"),
+            namespace,
+            engine,
             test,
             started: Instant::now(),
             permits,
+            _sampler_permit: sampler_permit,
         })
     }
 
@@ -124,7 +168,7 @@ impl Lab {
 
     /// Removes every installation and the definitions, if they exist.
     pub async fn empty_cluster(&self) {
-        let removals: JoinSet<()> = NAMESPACES.into_iter().map(remove).collect();
+        let removals: JoinSet<()> = all_namespaces().map(remove).collect();
         removals.join_all().await;
         kubectl(&delete_definitions()).await;
     }
@@ -135,20 +179,32 @@ impl Lab {
         helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
 
-    /// The chart's values for tests: more instances, permissions in one namespace only, and a
-    /// Jaeger that evicts no trace while a test counts.
+    /// The chart's values for tests: permissions in one namespace only, a Jaeger that evicts no
+    /// trace while a test counts, and more instances, or no applications.
     pub fn values(&self) -> Vec<String> {
-        vec![
+        let every = [
             format!("operator.namespaces={{{}}}", self.namespace),
-            format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
-            "prometheus.enabled=true".to_owned(),
-            // These tests are about the Collector's own tail sampler.
-            "stack.spec.sampler.engine=OpenTelemetry".to_owned(),
-            // Without random failures, so that the circuit breaker never skips this marketplace.
-            "applications.wishlist.marketplaces.bazaar.errorRate=0%".to_owned(),
             format!("stack.spec.jaeger.storage.memory.maxTraces={MAX_TRACES}"),
             format!("stack.spec.jaeger.resources.limits.memory={JAEGER_MEMORY}"),
-        ]
+        ];
+        let others = match self.engine {
+            Engine::OpenTelemetry => vec![
+                format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
+                "prometheus.enabled=true".to_owned(),
+                "stack.spec.sampler.engine=OpenTelemetry".to_owned(),
+                // Without random failures, so that the circuit breaker never skips this
+                // marketplace.
+                "applications.wishlist.marketplaces.bazaar.errorRate=0%".to_owned(),
+            ],
+            Engine::Spoor => {
+                let request = |part: &str| {
+                    format!("stack.spec.{part}.resources.requests.cpu={SMALL_CPU_REQUEST}")
+                };
+                let requests = ["jaeger", "collector", "sampler"].map(request);
+                [without_applications_but(""), requests.to_vec()].concat()
+            }
+        };
+        [every.to_vec(), others].concat()
     }
 
     /// Waits until the stack is available and not progressing, and every pod is ready.
@@ -186,6 +242,10 @@ async fn is_installed(namespace: &str) -> bool {
     let get = ["get", "secrets", "--namespace", namespace];
     let kept = [&get[..], &["--output", "name", "--selector", &ours]].concat();
     !kubectl(&kept).await.is_empty()
+}
+
+fn all_namespaces() -> impl Iterator<Item = &'static str> {
+    NAMESPACES.into_iter().chain([SAMPLER_NAMESPACE])
 }
 
 /// Creates a namespace under the restricted Pod Security Standard, unless it exists.
@@ -227,7 +287,9 @@ impl Drop for Lab {
             self.log("FAILED; the state of the cluster:");
             print_state(self.namespace);
         }
-        free_namespaces().push(self.namespace);
+        if self.engine == Engine::OpenTelemetry {
+            free_namespaces().push(self.namespace);
+        }
         let is_last = TESTS.fetch_sub(1, Ordering::SeqCst) == 1;
         if !is_last || std::env::var("SPOOR_KEEP_CLUSTER").as_deref() == Ok("1") {
             return;
@@ -247,7 +309,7 @@ fn free_namespaces() -> std::sync::MutexGuard<'static, Vec<&'static str>> {
 /// Removes the same as [`Lab::empty_cluster`] without async, as `Drop` needs. Returns the output.
 fn uninstall_everything() -> String {
     let mut printed = String::new();
-    for namespace in NAMESPACES {
+    for namespace in all_namespaces() {
         let release = ["uninstall", RELEASE, "--namespace", namespace, "--wait"];
         printed += &run_blocking(
             "HELM",

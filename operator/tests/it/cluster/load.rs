@@ -45,6 +45,17 @@ pub struct Generated {
     pub exported: u64,
     pub dropped: BTreeMap<String, u64>,
     pub services: BTreeMap<String, Started>,
+    /// The IDs of traces that [`identified_traces`] sends.
+    #[serde(default, rename = "traceIds")]
+    pub ids: TraceIds,
+}
+
+/// The IDs of generated traces.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceIds {
+    pub with_error: Vec<String>,
+    pub without_error: Vec<String>,
 }
 
 /// The generated traces that start at one service.
@@ -60,7 +71,7 @@ pub async fn requests(lab: &Lab, rate: u32, lasts: Duration) -> Sender<'_> {
     let load = ["load", "--url", "http://service-a:8080"];
     let path = ["--path", "/?wait=0ms&calc=0", "--connections", "64"];
     let pace = ["--rate", &rate, "--duration", &duration];
-    start(lab, "load", &[&load[..], &path, &pace].concat()).await
+    start(lab, "load", &[&load[..], &path, &pace].concat(), &[]).await
 }
 
 /// Sends this many pictures to preprocessing, one after the other.
@@ -68,7 +79,7 @@ pub async fn images(lab: &Lab, pictures: u32) -> Sender<'_> {
     let pictures = pictures.to_string();
     let load = ["load", "images", "--url", "http://preprocessing:8084"];
     let pace = ["--requests", &pictures, "--connections", "1"];
-    start(lab, "images", &[&load[..], &pace].concat()).await
+    start(lab, "images", &[&load[..], &pace].concat(), &[]).await
 }
 
 /// Sends traces that start at each of these services in turn, one in twenty with an error.
@@ -79,26 +90,58 @@ pub async fn traces<'lab>(
     lasts: Duration,
     spread: Duration,
 ) -> Sender<'lab> {
-    let (rate, duration) = (rate.to_string(), format!("{}s", lasts.as_secs()));
-    let spread = format!("{}ms", spread.as_millis());
-    let mut arguments = vec!["generate", "--errors", "5%", "--spans", SPANS_TEXT];
-    arguments.extend([
-        "--rate",
-        &rate,
-        "--duration",
-        &duration,
-        "--spread",
-        &spread,
-    ]);
-    for service in services {
-        arguments.extend(["--service", service]);
-    }
-    start(lab, "generate", &arguments).await
+    let arguments = generate(services, rate, lasts, spread);
+    start(lab, "generate", &borrowed(&arguments), &[]).await
+}
+
+/// Sends traces like [`traces`] and lists their IDs, in requests of at most
+/// [`IDENTIFIED_BATCH_SPANS`]. At no more than 150 traces per second and two services, the queues
+/// have room for the two minutes after which the sender would drop spans.
+pub async fn identified_traces<'lab>(
+    lab: &'lab Lab,
+    services: &[&str],
+    rate: u32,
+    lasts: Duration,
+    shape: Shape,
+) -> Sender<'lab> {
+    let mut arguments = generate(services, rate, lasts, shape.spread);
+    arguments.extend(["--trace-ids", "--error-in", shape.error_in].map(str::to_owned));
+    let batch = IDENTIFIED_BATCH_SPANS.to_string();
+    let environment = [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch)];
+    start(lab, "generate", &borrowed(&arguments), &environment).await
+}
+
+/// The shape of identified traces.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// The time over which the spans of a trace end.
+    pub spread: Duration,
+    /// The span that has the error of a trace, as `spoor generate --error-in` names it.
+    pub error_in: &'static str,
+}
+
+/// The most spans in a request with identified traces.
+pub const IDENTIFIED_BATCH_SPANS: usize = 128;
+/// The most requests that a sender has in flight for each service.
+pub const REQUESTS_IN_FLIGHT: usize = 4;
+
+fn generate(services: &[&str], rate: u32, lasts: Duration, spread: Duration) -> Vec<String> {
+    let (duration, spread) = (lasts.as_secs(), spread.as_millis());
+    let (duration, spread) = (format!("{duration}s"), format!("{spread}ms"));
+    let (rate, spans) = (rate.to_string(), SPANS.to_string());
+    let shape = ["--errors", "5%", "--spans", &spans, "--spread", &spread];
+    let pace = ["--rate", &rate, "--duration", &duration];
+    let services = services.iter().flat_map(|service| ["--service", *service]);
+    let arguments = ["generate"].into_iter().chain(shape).chain(pace);
+    arguments.chain(services).map(str::to_owned).collect()
+}
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
 }
 
 /// Spans in each generated trace.
 pub const SPANS: usize = 6;
-const SPANS_TEXT: &str = "6";
 
 impl Sender<'_> {
     /// Stops the sender gracefully: it starts no new request and completes those in flight.
@@ -119,8 +162,9 @@ impl Sender<'_> {
     /// Waits until all spans are exported. The sender must not have dropped any.
     pub async fn exported(self) -> Generated {
         let sent: Generated = serde_json::from_str(&self.summary().await).unwrap();
-        assert!(sent.dropped.is_empty(), "{sent:?}");
-        assert_eq!(sent.exported, sent.spans, "{sent:?}");
+        // Without the IDs, of which there may be many.
+        assert!(sent.dropped.is_empty(), "{:?}", sent.dropped);
+        assert_eq!(sent.exported, sent.spans, "of {} traces", sent.traces);
         sent
     }
 
@@ -135,9 +179,15 @@ impl Sender<'_> {
 }
 
 /// Starts a pod and waits until it sends.
-async fn start<'lab>(lab: &'lab Lab, what: &str, arguments: &[&str]) -> Sender<'lab> {
+async fn start<'lab>(
+    lab: &'lab Lab,
+    what: &str,
+    arguments: &[&str],
+    environment: &[(&str, String)],
+) -> Sender<'lab> {
+    let pod = pod(lab.namespace, what, arguments, environment);
     let created = pods::api(lab)
-        .create(&PostParams::default(), &pod(lab.namespace, what, arguments))
+        .create(&PostParams::default(), &pod)
         .await
         .unwrap();
     let name = created.metadata.name.unwrap();
@@ -153,9 +203,13 @@ async fn start<'lab>(lab: &'lab Lab, what: &str, arguments: &[&str]) -> Sender<'
     Sender { lab, name, printed }
 }
 
-fn pod(namespace: &str, what: &str, arguments: &[&str]) -> Pod {
+fn pod(namespace: &str, what: &str, arguments: &[&str], environment: &[(&str, String)]) -> Pod {
     let image = format!("spoor:{}", image_tag());
     let arguments = [arguments, &["--output", "json"]].concat();
+    let resource = format!("service.namespace={namespace}");
+    let mut env = vec![json!({"name": "OTEL_RESOURCE_ATTRIBUTES", "value": resource})];
+    let variables = environment.iter();
+    env.extend(variables.map(|(name, value)| json!({"name": name, "value": value})));
     let pod = json!({
         "metadata": {
             "generateName": format!("test-{what}-"),
@@ -177,10 +231,7 @@ fn pod(namespace: &str, what: &str, arguments: &[&str]) -> Pod {
                 "imagePullPolicy": "IfNotPresent",
                 "args": arguments,
                 "envFrom": [{"configMapRef": {"name": format!("{STACK}-otel-env")}}],
-                "env": [{
-                    "name": "OTEL_RESOURCE_ATTRIBUTES",
-                    "value": format!("service.namespace={namespace}"),
-                }],
+                "env": env,
                 "securityContext": {
                     "allowPrivilegeEscalation": false,
                     "readOnlyRootFilesystem": true,

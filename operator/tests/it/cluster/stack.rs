@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     command::kubectl,
-    lab::{self, Lab, ROLLOUT_TIMEOUT, STACK},
+    lab::{self, Engine, Lab, ROLLOUT_TIMEOUT, STACK},
     objects,
 };
 use crate::apiserver::eventually;
@@ -26,16 +26,7 @@ pub async fn reset(lab: &Lab) {
     {
         kubectl(&[&["delete", name], &here[..]].concat()).await;
     }
-    let spec = json!({
-        "route": "Collector",
-        // As at the installation.
-        "sampler": {"engine": "OpenTelemetry"},
-        "jaeger": {
-            "basePath": "/jaeger",
-            "storage": {"memory": {"maxTraces": lab::MAX_TRACES}},
-            "resources": {"limits": {"memory": lab::JAEGER_MEMORY}},
-        },
-    });
+    let spec = installed_spec(lab.engine);
     let replace = json!([{"op": "replace", "path": "/spec", "value": spec}]).to_string();
     let patch = [
         "patch",
@@ -47,6 +38,27 @@ pub async fn reset(lab: &Lab) {
         &replace,
     ];
     kubectl(&[&patch, &here[..]].concat()).await;
+}
+
+/// The spec of the stack as the chart's values set it.
+fn installed_spec(engine: Engine) -> Value {
+    let mut spec = json!({
+        "route": "Collector",
+        "jaeger": {
+            "basePath": "/jaeger",
+            "storage": {"memory": {"maxTraces": lab::MAX_TRACES}},
+            "resources": {"limits": {"memory": lab::JAEGER_MEMORY}},
+        },
+    });
+    match engine {
+        Engine::OpenTelemetry => spec["sampler"] = json!({"engine": "OpenTelemetry"}),
+        Engine::Spoor => {
+            for part in ["jaeger", "collector", "sampler"] {
+                spec[part]["resources"]["requests"] = json!({"cpu": lab::SMALL_CPU_REQUEST});
+            }
+        }
+    }
+    spec
 }
 
 /// Reads the stack.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use spoor_proto::spoor::control::v1::{
-    Acknowledgement, RuleCount, SamplerHello, SamplerMessage, TailCount, TailReport, TailRules,
-    sampler_message::Message, tail_rule_stream_client::TailRuleStreamClient,
+    Acknowledgement, ControlMessage, RuleCount, SamplerHello, SamplerMessage, TailCount,
+    TailReport, TailRules, control_message, sampler_message::Message,
+    tail_rule_stream_client::TailRuleStreamClient,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,7 +31,7 @@ const REFUSED: &str = "spoor_control_refused_total";
 struct Sampler {
     outgoing: mpsc::Sender<SamplerMessage>,
     rules: TailRules,
-    _incoming: Streaming<TailRules>,
+    _incoming: Streaming<ControlMessage>,
 }
 
 impl Sampler {
@@ -59,10 +60,14 @@ impl Sampler {
         let mut client = TailRuleStreamClient::new(channel);
         let mut incoming = client.subscribe(request).await?.into_inner();
         let received = tokio::time::timeout(MAX_WAIT, incoming.message()).await;
-        let rules = received.map_err(|_| Status::deadline_exceeded("no rules received"))??;
+        let received = received.map_err(|_| Status::deadline_exceeded("no rules received"))??;
+        let received = received.ok_or_else(|| Status::aborted("the stream ended"))?;
+        let Some(control_message::Message::Rules(rules)) = received.message else {
+            return Err(Status::aborted("the first message has no rules"));
+        };
         Ok(Self {
             outgoing,
-            rules: rules.ok_or_else(|| Status::aborted("the stream ended"))?,
+            rules,
             _incoming: incoming,
         })
     }

@@ -5,8 +5,8 @@ use spoor_policy::{
     Policy, PolicyFields, PolicyKey, Rule, RuleCondition, Strategy, TailPolicy, Target,
 };
 use spoor_proto::spoor::control::v1::{
-    self as proto, SamplerHello, SamplerMessage, TailRules, sampler_message::Message,
-    tail_rule_stream_client::TailRuleStreamClient,
+    self as proto, ControlMessage, SamplerHello, SamplerMessage, TailRules, control_message,
+    sampler_message::Message, tail_rule_stream_client::TailRuleStreamClient,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,7 +17,7 @@ use super::{TestServer, within};
 /// A sampler with an open stream.
 pub struct Sampler {
     outgoing: mpsc::Sender<SamplerMessage>,
-    incoming: Streaming<TailRules>,
+    incoming: Streaming<ControlMessage>,
 }
 
 /// The hello of a sampler's process that holds no rules.
@@ -73,8 +73,11 @@ impl Sampler {
 
     /// Receives the next rules.
     pub async fn rules(&mut self) -> TailRules {
-        let rules = within(self.incoming.message()).await.unwrap();
-        rules.expect("the stream ended")
+        let received = within(self.incoming.message()).await.unwrap();
+        match received.expect("the stream ended").message {
+            Some(control_message::Message::Rules(rules)) => rules,
+            other => panic!("expected rules, not {other:?}"),
+        }
     }
 
     /// Receives the next rules and acknowledges them.
