@@ -19,7 +19,9 @@ pub(crate) use decoded_size::decoded_bytes;
 pub use limits::Oversized;
 pub(crate) use limits::SourceLimits;
 pub(crate) use resource::{resource_attributes, scope_name};
-pub(crate) use span::{searched_attributes, span_attributes, status_word, trace_state};
+pub(crate) use span::{
+    copy_without_attribute, searched_attributes, span_attributes, status_word, trace_state,
+};
 
 use wire::{BYTES, key};
 pub(crate) use wire::{Reader, WireError};

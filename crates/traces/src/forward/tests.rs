@@ -6,3 +6,4 @@ pub(super) mod process;
 mod property;
 mod restart;
 mod shutdown;
+mod slow_disk;

@@ -86,7 +86,7 @@ pub(crate) struct OperationEntry {
     pub(crate) is_root: bool,
 }
 
-/// Items that many spans of a segment share, each identified by its index.
+/// Items that many spans share, each identified by its index.
 #[derive(Clone, Default)]
 pub(crate) struct InternTable<T> {
     /// Each with its hash.
@@ -101,6 +101,10 @@ impl<T: Copy> InternTable<T> {
         self.all.get(usize::from(index)).map(|(_, item)| item)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.all.iter().map(|(_, item)| item)
     }
@@ -110,7 +114,7 @@ impl<T: Copy> InternTable<T> {
     }
 
     #[inline]
-    pub(super) fn find(&self, hash: u64, is_equal: impl Fn(&T) -> bool) -> Option<u16> {
+    pub(crate) fn find(&self, hash: u64, is_equal: impl Fn(&T) -> bool) -> Option<u16> {
         let found = self.by_hash.find(hash, |index| {
             let known = self.all.get(usize::from(*index));
             known.is_some_and(|(known_hash, item)| *known_hash == hash && is_equal(item))
@@ -118,7 +122,7 @@ impl<T: Copy> InternTable<T> {
         found.copied()
     }
 
-    pub(super) fn add(&mut self, hash: u64, item: T) -> u16 {
+    pub(crate) fn add(&mut self, hash: u64, item: T) -> u16 {
         let index = self.all.len() as u16;
         self.all.push((hash, item));
         let all = &self.all;
