@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     hash::source_hash,
-    log::{CHILDREN_KEY, InternTable, MAX_FIELD_HEADER_BYTES, Part, is_concatenation},
+    log::{CHILDREN_KEY, InternTable, Interned, MAX_FIELD_HEADER_BYTES, Part, is_concatenation},
     span::{NewSource, NewSpan},
 };
 
@@ -64,13 +64,15 @@ impl Batches {
         }
     }
 
-    /// Adds a span, with its place.
+    /// Adds a span, with its place. Its source is compared with others once for each batch, as long
+    /// as `interned` caches it: a resource may be longer than thousands of spans.
     pub(super) fn add(
         &mut self,
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         as_kept: &Annotation,
         at: Position,
+        interned: &mut Interned,
     ) {
         if span.body.len() >= MAX_BATCH_BYTES {
             // In a batch of its own: a receiver that refuses it for its size refuses no others.
@@ -80,7 +82,12 @@ impl Batches {
             self.open.first_span = at;
         }
         self.open.last_record = at.record;
-        let (resource, source) = self.open.intern(source);
+        let serial = self.completed + 1;
+        let source = interned
+            .source_in(serial)
+            .unwrap_or_else(|| self.open.intern(source));
+        interned.cache(serial, source);
+        let resource = self.open.resource_of(source);
         let start = self.open.fields.len();
         as_kept.write(span, &mut self.buffers, &mut self.open.fields);
         let field = start..self.open.fields.len();
@@ -163,18 +170,24 @@ impl OpenBatch {
         self.fields.len() + self.shared.len()
     }
 
-    /// The numbers of a span's resource and source, which are added if they are new.
-    fn intern(&mut self, source: &NewSource<'_>) -> (u16, u16) {
+    /// The number of a source, which is added if it is new.
+    fn intern(&mut self, source: &NewSource<'_>) -> u16 {
         let resource = self.intern_resource(source);
         let hash = source_hash(source.resource_hash, source.scope);
         let known = self.sources.find(hash, |(of_resource, scope)| {
             *of_resource == resource && is_concatenation(scope.of(&self.shared), source.scope)
         });
         if let Some(known) = known {
-            return (resource, known);
+            return known;
         }
         let scope = Part::append(&mut self.shared, source.scope);
-        (resource, self.sources.add(hash, (resource, scope)))
+        self.sources.add(hash, (resource, scope))
+    }
+
+    /// The number of a source's resource.
+    fn resource_of(&self, source: u16) -> u16 {
+        let source = self.sources.get(source);
+        source.map_or(0, |(resource, _)| *resource)
     }
 
     fn intern_resource(&mut self, source: &NewSource<'_>) -> u16 {
@@ -277,6 +290,24 @@ mod tests {
         let batches = std::iter::from_fn(|| process.next_batch());
         let batches: Vec<_> = batches.map(|batch| batch.spans).collect();
         assert_eq!(batches, [max, 1]);
+    }
+
+    #[test]
+    fn each_batch_has_the_resource_of_its_spans() {
+        let mut process = Process::start(64 << 20);
+        let max = MAX_BATCH_SPANS as u64;
+        let spans: Vec<SpanNumber> = (0..=max).map(|trace| (trace, ROOT)).collect();
+        process.accept(&request(&spans, 0)).unwrap();
+        process.flush();
+        let batches = std::iter::from_fn(|| process.next_batch());
+        let resources = batches.map(|batch| {
+            let request = ExportTraceServiceRequest::decode(batch.request).unwrap();
+            request.resource_spans[0].resource.clone()
+        });
+        let resources: Vec<_> = resources.collect();
+        assert_eq!(resources.len(), 2);
+        assert!(resources[0].is_some());
+        assert_eq!(resources[0], resources[1]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) struct Source {
     pub(crate) service: u16,
 }
 
-/// The cached indices of a source in the active segment.
+/// The cached indices of a source in the active segment, or in the batch that is being collected.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Interned {
     pub(super) serial: u64,
@@ -60,11 +60,22 @@ pub(crate) struct Interned {
 impl Interned {
     /// Prepares for the spans of another source.
     pub(crate) fn advance(&mut self, next: &NewSource<'_>) {
-        // No segment has this serial number; they start at 1.
+        // No segment or batch has this serial number; they start at 1.
         self.serial = 0;
         if !next.shares_resource {
             self.sibling = None;
         }
+    }
+
+    /// The index of the source in the batch with this serial number, if it is cached.
+    pub(crate) fn source_in(&self, batch: u64) -> Option<u16> {
+        (self.serial == batch).then_some(self.source)
+    }
+
+    /// Caches the index of the source in the batch with this serial number.
+    pub(crate) fn cache(&mut self, batch: u64, source: u16) {
+        self.serial = batch;
+        self.source = source;
     }
 
     /// A source with the same resource in this segment.

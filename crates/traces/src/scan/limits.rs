@@ -26,8 +26,8 @@ impl SourceLimits {
     /// The limits of a forwarder, which has no queries. The longest argument of a process on Linux
     /// (128 KiB), such as a class path in `process.command_args`, fits into a resource beside all
     /// other attributes. There is a limit nevertheless, since each batch repeats the resource, and
-    /// each span is compared with it. A batch that is almost 1 MiB long, with one more source and
-    /// span, has less than the 4 MiB that receivers accept by default.
+    /// the spans of each trace are compared with it. A batch that is almost 1 MiB long, with one
+    /// more source and span, has less than the 4 MiB that receivers accept by default.
     ///
     /// A journal has to be replayed with the limits with which it was written: its positions count
     /// accepted spans.
