@@ -5,10 +5,13 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use spoor_proto::spoor::control::v1::{
-    Acknowledgement, ControlMessage, RuleCount, SamplerHello, SamplerMessage, TailCount,
-    TailReport, TailRules, control_message, sampler_message::Message,
-    tail_rule_stream_client::TailRuleStreamClient,
+use spoor_proto::spoor::{
+    control::v1::{
+        Acknowledgement, ControlMessage, RuleCount, SamplerHello, SamplerMessage, TailCount,
+        TailReport, TailRules, control_message, sampler_message::Message,
+        tail_rule_stream_client::TailRuleStreamClient,
+    },
+    sampler::v1::Rings,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,11 +32,12 @@ use crate::{
 const AUDIENCE: &str = "spoor.dev";
 const REFUSED: &str = "spoor_control_refused_total";
 
-/// A sampler with an open stream, and the first rules that it received.
+/// A sampler with an open stream, the first rules that it received, and the rings before them.
 struct Sampler {
     outgoing: mpsc::Sender<SamplerMessage>,
     rules: TailRules,
-    _incoming: Streaming<ControlMessage>,
+    rings: Option<Rings>,
+    incoming: Streaming<ControlMessage>,
 }
 
 impl Sampler {
@@ -61,17 +65,20 @@ impl Sampler {
         request.metadata_mut().insert("authorization", bearer);
         let mut client = TailRuleStreamClient::new(channel);
         let mut incoming = client.subscribe(request).await?.into_inner();
-        let received = tokio::time::timeout(MAX_WAIT, incoming.message()).await;
-        let received = received.map_err(|_| Status::deadline_exceeded("no rules received"))??;
-        let received = received.ok_or_else(|| Status::aborted("the stream ended"))?;
-        let Some(control_message::Message::Rules(rules)) = received.message else {
-            return Err(Status::aborted("the first message has no rules"));
-        };
-        Ok(Self {
-            outgoing,
-            rules,
-            _incoming: incoming,
-        })
+        let mut rings = None;
+        loop {
+            match receive(&mut incoming).await? {
+                control_message::Message::Rings(received) => rings = Some(received),
+                control_message::Message::Rules(rules) => {
+                    return Ok(Self {
+                        outgoing,
+                        rules,
+                        rings,
+                        incoming,
+                    });
+                }
+            }
+        }
     }
 
     async fn acknowledge(&self) {
@@ -103,6 +110,15 @@ impl Sampler {
     async fn send(&self, message: Message) {
         self.outgoing.send(sampler_message(message)).await.unwrap();
     }
+}
+
+async fn receive(
+    incoming: &mut Streaming<ControlMessage>,
+) -> Result<control_message::Message, Status> {
+    let received = tokio::time::timeout(MAX_WAIT, incoming.message()).await;
+    let received = received.map_err(|_| Status::deadline_exceeded("nothing received"))??;
+    let message = received.and_then(|received| received.message);
+    message.ok_or_else(|| Status::aborted("the stream ended"))
 }
 
 fn sampler_message(message: Message) -> SamplerMessage {
@@ -190,6 +206,37 @@ async fn tail_rules_are_programmed_by_samplers() {
     assert_eq!(tail["kept"], 15);
     assert_eq!(tail["byRule"], json!([{"name": "errors", "kept": 5}]));
     assert_eq!(tail["otherwise"]["rate"], "10%");
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samplers_receive_the_rings_of_their_stack() {
+    let test = "samplers_receive_the_rings_of_their_stack";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-rings").await;
+    let stack = Stack(&namespace);
+    stack.apply("Collector", "Spoor").await;
+    stack.report_rings(1_800_000_000_000, &[1]).await;
+    let token = sampler_token(&namespace, "tracing", "127.0.0.2").await;
+    let role = Policies::start(&namespace).await;
+    // The watch of pods may lag behind the test that has just made one.
+    let mut sampler = eventually("a stream", MAX_WAIT, async || {
+        let subscribed = Sampler::subscribe(&role, &token).await;
+        subscribed.map_err(|status| format!("{status:?}"))
+    })
+    .await;
+    let rings = |generation, members: &[u32]| Rings {
+        generation,
+        members: members.to_vec(),
+    };
+    assert_eq!(sampler.rings, Some(rings(1_800_000_000_000, &[1])));
+
+    stack.report_rings(1_800_000_000_001, &[1, 3]).await;
+    let received = receive(&mut sampler.incoming).await.unwrap();
+    let expected = rings(1_800_000_000_001, &[1, 3]);
+    assert_eq!(received, control_message::Message::Rings(expected));
     role.stop().await;
 }
 
