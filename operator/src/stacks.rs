@@ -15,6 +15,7 @@ mod controller;
 mod gather_losses;
 mod loss_monitor;
 mod metrics;
+mod metrics_client;
 pub mod objects;
 mod parse;
 mod pod_failure;
