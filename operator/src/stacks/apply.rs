@@ -171,7 +171,7 @@ fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-/// Returns true for a StatefulSet whose claims have to change, which is possible only for a new one.
+/// Returns true for a StatefulSet whose claims have to change, which only a new one can have.
 fn has_other_claims(child: &StackChild, desired: &Manifest) -> bool {
     match &child.detail {
         Detail::StatefulSet(set) => !has_same_claims(set, &desired.object.data),

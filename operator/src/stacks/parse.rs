@@ -18,8 +18,8 @@ use crate::{
     sampling_policy::validate,
 };
 
-/// The annotation of a stack with the ordinals of samplers that scaling does not wait for, separated by
-/// commas. What these samplers hold is lost.
+/// The annotation of a stack with the ordinals of samplers that scaling does not wait for,
+/// separated by commas. The spans that these samplers hold are lost.
 pub const FORGET_SAMPLERS: &str = "spoor.dev/forget-samplers";
 
 /// A stack as the API server sent it, with its spec and status unparsed.
@@ -98,8 +98,8 @@ pub fn parse(object: &StackObject, policies: &[Policy], now: Timestamp) -> Parse
     }
 }
 
-/// Parses a status. One of another version of the operator is replaced, but for the samplers: without
-/// their rings, traces would be split.
+/// Parses a status. One of another version of the operator is replaced, but for the samplers:
+/// without their rings, traces would be split.
 fn parse_status(status: &Value) -> TracingStackStatus {
     TracingStackStatus::deserialize(status).unwrap_or_else(|_| {
         let sampler = status.get("sampler");

@@ -3,8 +3,8 @@
 //! Each step depends only on the rings in the stack's status and on what the samplers report, so
 //! another leader can continue. `traces/src/forward/ring.rs` describes why no trace is split.
 //!
-//! - A larger ring is added once all of its samplers run and have the present rings, a smaller one at
-//!   once.
+//! - A larger ring is added once all of its samplers run and have the present rings, a smaller one
+//!   at once.
 //! - The former rings end once no sampler knows a trace from before the current one.
 //! - Samplers above all rings end once they hold nothing, and no other sampler holds anything for
 //!   them.
@@ -65,16 +65,16 @@ pub struct ScalingPlan {
 
 /// Plans the next step.
 ///
-/// Either the rings or the number of samplers may change, but not both: samplers only end after rings
-/// without them have been written to the status.
+/// Samplers end only in a step that changes no rings: those without them have to be in the status
+/// first.
 #[must_use]
 pub fn plan(state: &ScalingState<'_>, now: Timestamp) -> ScalingPlan {
     let Some(scaling) = Scaling::of(state) else {
-        // Samplers that run have had rings with all of them, or the status was lost.
-        let members = state.replicas.max(1);
+        // If samplers run, the status was lost. They may have had any rings.
+        let running = state.replicas.max(1);
         return ScalingPlan {
-            rings: successor(None, vec![u32::from(members)], now),
-            replicas: members.max(state.wanted),
+            rings: successor(None, (1..=running).map(u32::from).collect(), now),
+            replicas: running.max(state.wanted),
             is_complete: false,
         };
     };

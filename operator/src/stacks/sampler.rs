@@ -102,8 +102,8 @@ pub fn output(set: &StatefulSet) -> Option<&str> {
 }
 
 /// The Service to which the Collector sends, whose address stays while pods come and go, and the
-/// headless one that gives each pod its name and by which scrapers find the metrics. That one has the
-/// addresses of all pods: samplers call each other whether they are ready or not.
+/// headless one that gives each pod its name and by which scrapers find the metrics. The headless
+/// one includes pods that are not ready: samplers call each other in any case.
 #[must_use]
 pub fn services(stack: &Stack) -> Vec<Service> {
     let headless = Service {

@@ -27,8 +27,8 @@ const UNDELIVERED: &str = "spoor_sampler_undelivered";
 const PEER: &str = "peer";
 
 impl Reconciler {
-    /// Plans the next step of scaling the samplers of a stack, if it has those of Spoor. `previous` is
-    /// their status that was written last.
+    /// Plans the next step of scaling the samplers of a stack, if it has those of Spoor. `previous`
+    /// is their status that was written last.
     pub(super) async fn plan_samplers(
         &self,
         stack: &Stack,
@@ -64,14 +64,14 @@ impl Reconciler {
         Some(rings::plan(&state, now))
     }
 
-    /// Reads the metrics of a sampler. None if it does not run or does not respond, and if it is of a
-    /// version without rings.
+    /// Reads the metrics of a sampler. None if it does not run or does not respond, and if it is of
+    /// a version without rings.
     async fn read_sampler(&self, pods: &[Pod], name: String) -> Option<SamplerReading> {
         let mut pods = not_terminating(pods);
         let pod = pods.find(|pod| pod.metadata.name.as_ref() == Some(&name))?;
         let address = pod.status.as_ref()?.pod_ip.as_deref()?;
-        // Not logged: the next attempt reads them again, and the condition `Progressing` reports that
-        // the samplers are being scaled.
+        // Not logged: the next attempt reads them again, and the condition `Progressing` reports
+        // that the samplers are being scaled.
         let metrics = self.metrics_client.read(address, sampler::OPS).await.ok()?;
         SamplerReading::from_metrics(&metrics)
     }
@@ -101,8 +101,8 @@ impl SamplerReading {
     }
 }
 
-/// The number of samplers that run, according to the StatefulSet. While it is being replaced, its pods
-/// stay, and the status has their number.
+/// The number of samplers that run, according to the StatefulSet. While it is being replaced, its
+/// pods stay, and the status has their number.
 fn running_samplers(
     stack: &Stack,
     related: &RelatedObjects,

@@ -281,14 +281,14 @@ fn scaling_message(plan: &ScalingPlan) -> Option<String> {
     let replicas = plan.replicas;
     if !former.is_empty() {
         return Some(format!(
-            "{current} of {replicas} samplers divide the new traces; earlier ones stay where they are \
-             until they are complete, which takes at least ten minutes"
+            "{current} of {replicas} samplers divide the new traces; earlier ones stay where they \
+             are until they are complete, which takes at least ten minutes"
         ));
     }
     (u32::from(replicas) > *current).then(|| {
         format!(
-            "{current} of {replicas} samplers divide the traces; the others are starting, or sending \
-             what they hold"
+            "{current} of {replicas} samplers divide the traces; the others are starting, or \
+             sending what they hold"
         )
     })
 }

@@ -77,8 +77,8 @@ pub struct TailInForce {
 pub struct SamplerStatus {
     /// Program that decides.
     pub engine: SamplerEngine,
-    /// Number of samplers that should run. More than `spec.sampler.replicas` while some of them still
-    /// have traces.
+    /// Number of samplers that should run. More than `spec.sampler.replicas` while some of them
+    /// still have traces.
     pub replicas: u32,
     /// Number of samplers that are ready.
     pub ready_replicas: u32,

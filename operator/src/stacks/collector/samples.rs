@@ -1,4 +1,4 @@
-//! A reader of metrics in Prometheus' text format, as the Collector and the sampler write their own.
+//! A reader of metrics in Prometheus' text format, as the Collector and the sampler write them.
 
 /// One value of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]

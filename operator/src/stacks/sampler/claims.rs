@@ -109,13 +109,17 @@ mod tests {
     #[case::of_a_class(template(Some("fast"), "2147483648"), false)]
     fn template_cannot_be_changed(#[case] desired: Value, #[case] is_same: bool) {
         // With the fields that the API server adds.
-        let claims = json!([{"metadata": {"name": "journal"}, "status": {"phase": "Pending"}, "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "2Gi"}},
-            "volumeMode": "Filesystem",
-        }}]);
+        let claim = json!({
+            "metadata": {"name": "journal"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "2Gi"}},
+                "volumeMode": "Filesystem",
+            },
+            "status": {"phase": "Pending"},
+        });
         let live = json!({"spec": {
-            "selector": {}, "serviceName": "a", "template": {}, "volumeClaimTemplates": claims,
+            "selector": {}, "serviceName": "a", "template": {}, "volumeClaimTemplates": [claim],
         }});
         let live = serde_json::from_value(live).unwrap();
         assert_eq!(has_same_claims(&live, &set(&desired)), is_same);
