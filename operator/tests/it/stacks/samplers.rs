@@ -12,6 +12,7 @@ use axum::{Router, routing::get};
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use spoor_operator::kubernetes::{apply::Applier, resources::tracing_stacks, watch::Key};
 use tokio::net::TcpListener;
 
 use super::{Stacks, until};
@@ -167,4 +168,39 @@ async fn claims_are_added_by_a_new_stateful_set() {
     let claim = claims.get("journal-tracing-sampler-0").await.unwrap();
     assert!(claim.metadata.owner_references.is_some());
     role.stop().await;
+}
+
+/// Otherwise two leaders could write different rings.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_is_written_to_one_version() {
+    let Some(server) = apiserver::shared("status_is_written_to_one_version").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-version").await;
+    let stack = json!({
+        "apiVersion": "spoor.dev/v1alpha1",
+        "kind": "TracingStack",
+        "metadata": {"name": "tracing"},
+        "spec": {},
+    });
+    let created = namespace.apply(stack).await.unwrap();
+    let version = created["metadata"]["resourceVersion"].as_str();
+    let applier = Applier::new(namespace.client.clone(), "spoor-stacks");
+    let (resource, key) = (
+        tracing_stacks(),
+        Key {
+            namespace: namespace.name.clone(),
+            name: "tracing".to_owned(),
+        },
+    );
+    let (first, second) = (json!({"storage": "Memory"}), json!({"storage": "Badger"}));
+    let written = applier.apply_status(&resource, &key, version, &first).await;
+    assert_eq!(written.unwrap().data["status"], first);
+    let refused = applier
+        .apply_status(&resource, &key, version, &second)
+        .await
+        .unwrap_err();
+    assert!(refused.is_conflict(), "{refused:?}");
+    let written = applier.apply_status(&resource, &key, None, &second).await;
+    assert_eq!(written.unwrap().data["status"], second);
 }
