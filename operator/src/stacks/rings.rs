@@ -30,9 +30,9 @@ pub struct SamplerReading {
     pub rings_generation: u64,
     /// The latest generation such that it knows no trace from before those rings.
     pub settled_generation: u64,
-    /// The number of parts that it holds for other samplers, by their ordinals.
+    /// The bytes of spans that it holds for other samplers, by their ordinals.
     pub forward_pending: BTreeMap<u16, u64>,
-    /// The amount of traces, parts and batches that have not left it; 0 once it holds nothing.
+    /// The amount of traces that wait, and of spans to send; 0 once it holds nothing.
     pub undelivered: u64,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Scaling<'a> {
             return needed;
         }
         let is_waited_for =
-            |(peer, parts): (&u16, &u64)| *peer >= needed && *parts > 0 && !self.forgets(*peer);
+            |(peer, bytes): (&u16, &u64)| *peer >= needed && *bytes > 0 && !self.forgets(*peer);
         let is_done = |it: &SamplerReading| {
             it.rings_generation == self.rings.generation
                 && !it.forward_pending.iter().any(is_waited_for)

@@ -23,7 +23,7 @@ const RINGS_GENERATION: &str = "spoor_sampler_rings_generation";
 const SETTLED_GENERATION: &str = "spoor_sampler_rings_settled_generation";
 const FORWARD_PENDING: &str = "spoor_sampler_forward_pending";
 const UNDELIVERED: &str = "spoor_sampler_undelivered";
-/// The label with the ordinal of the sampler that parts wait for.
+/// The label with the ordinal of the sampler that spans wait for.
 const PEER: &str = "peer";
 
 impl Reconciler {
@@ -47,21 +47,37 @@ impl Reconciler {
             readings: &[],
             forgotten: &object.forgotten_samplers,
         };
-        let plan = rings::plan(&state, now);
-        if plan.is_complete {
+        let unread = rings::plan(&state, now);
+        if unread.is_complete {
+            return Some(unread);
+        }
+        let replicas = unread.replicas;
+        let readings = self.read_samplers(stack, related, replicas).await;
+        let readings = &readings;
+        let plan = rings::plan(&ScalingState { readings, ..state }, now);
+        if plan.replicas == replicas {
             return Some(plan);
         }
+        // Spans may have reached a sampler that should end after it was read, from one that was read
+        // after that. Now the others have nothing left for it, and with these rings they never will.
+        let readings = self.read_samplers(stack, related, replicas).await;
+        let readings = &readings;
+        Some(rings::plan(&ScalingState { readings, ..state }, now))
+    }
+
+    /// Reads the metrics of the samplers with the ordinals below a number.
+    async fn read_samplers(
+        &self,
+        stack: &Stack,
+        related: &RelatedObjects,
+        count: u16,
+    ) -> Vec<Option<SamplerReading>> {
         let mut reads = vec![];
-        for ordinal in 0..plan.replicas {
+        for ordinal in 0..count {
             let name = sampler::pod_name(stack, ordinal);
             reads.push(self.read_sampler(&related.pods, name));
         }
-        let readings = join_all(reads).await;
-        let state = ScalingState {
-            readings: &readings,
-            ..state
-        };
-        Some(rings::plan(&state, now))
+        join_all(reads).await
     }
 
     /// Reads the metrics of a sampler. None if it does not run or does not respond, and if it is of

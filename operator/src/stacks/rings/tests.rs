@@ -155,7 +155,7 @@ fn members_are_waited_for_whether_they_run_or_not() {
     assert_eq!(case.step(), (vec![3, 1], 3));
 }
 
-fn with_parts_for(peer: u16) -> SamplerReading {
+fn with_spans_for(peer: u16) -> SamplerReading {
     SamplerReading {
         forward_pending: BTreeMap::from([(peer, 1)]),
         ..idle()
@@ -165,7 +165,7 @@ fn with_parts_for(peer: u16) -> SamplerReading {
 #[rstest]
 #[case::no_report(1, None)]
 #[case::traces(1, Some(busy()))]
-#[case::parts_for_another_that_ends(0, Some(with_parts_for(2)))]
+#[case::spans_for_another_that_ends(0, Some(with_spans_for(2)))]
 #[case::former_rings(0, Some(SamplerReading { rings_generation: 6, ..idle() }))]
 fn samplers_stay_until_they_are_empty(#[case] of: usize, #[case] reading: Option<SamplerReading>) {
     let mut case = Case::new(1, &[1], vec![Some(idle()), Some(idle()), Some(idle())]);
@@ -179,7 +179,7 @@ fn samplers_stay_until_they_are_empty(#[case] of: usize, #[case] reading: Option
 fn members_that_stay_may_hold_spans() {
     let staying = |peer| SamplerReading {
         undelivered: 5,
-        ..with_parts_for(peer)
+        ..with_spans_for(peer)
     };
     let readings = vec![Some(staying(1)), Some(staying(0)), Some(idle())];
     let case = Case::new(2, &[2], readings);
@@ -193,7 +193,7 @@ fn forgotten_sampler_is_not_waited_for() {
     case.forgotten.insert(2);
     assert_eq!(case.step(), (vec![2], 3));
     case.rings = Some(rings(&[2]));
-    case.readings[0] = Some(with_parts_for(2));
+    case.readings[0] = Some(with_spans_for(2));
     assert_eq!(case.step(), (vec![2], 2));
 }
 
