@@ -88,12 +88,12 @@ impl Peers {
     }
 
     /// Puts rings of the control plane or of a peer in force if they are newer.
-    pub(crate) async fn adopt(&self, told: &wire::Rings) -> Result<(), AdoptError> {
-        self.put_in_force(rings::read(told)?).await
+    pub(crate) async fn adopt(&self, received: &wire::Rings) -> Result<(), AdoptError> {
+        self.put_in_force(rings::read(received)?).await
     }
 
-    async fn put_in_force(&self, told: Rings) -> Result<(), AdoptError> {
-        self.file.adopt(told, &self.forwarder).await?;
+    async fn put_in_force(&self, received: Rings) -> Result<(), AdoptError> {
+        self.file.adopt(received, &self.forwarder).await?;
         self.update_phase();
         Ok(())
     }

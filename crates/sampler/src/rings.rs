@@ -20,7 +20,7 @@ const MAX_FILE_BYTES: u64 = 1 << 10;
 /// ones out.
 const MAX_GENERATION_AHEAD_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
-/// Rings that a sampler was told and does not adopt.
+/// Failure to adopt rings that were received.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdoptError {
     /// They cannot be used.
@@ -88,29 +88,30 @@ impl RingsFile {
 
     /// Puts rings in force if they are newer, or the saved ones if those are newer. They are saved
     /// first: a sampler that returned to older rings could split traces.
-    pub(crate) async fn adopt(&self, told: Rings, forwarder: &Forwarder) -> io::Result<()> {
+    pub(crate) async fn adopt(&self, received: Rings, forwarder: &Forwarder) -> io::Result<()> {
         let present = forwarder.rings();
-        if present.is_some_and(|present| present.generation() >= told.generation()) {
+        if present.is_some_and(|present| present.generation() >= received.generation()) {
             return Ok(());
         }
         let (shared, forwarder) = (Arc::clone(&self.0), forwarder.clone());
         // On a thread of its own also because a caller may stop waiting. The file must not be
         // written by two at the same time.
-        tokio::task::spawn_blocking(move || shared.adopt(told, &forwarder))
+        tokio::task::spawn_blocking(move || shared.adopt(received, &forwarder))
             .await
             .map_err(io::Error::other)?
     }
 }
 
 impl Shared {
-    fn adopt(&self, told: Rings, forwarder: &Forwarder) -> io::Result<()> {
+    fn adopt(&self, received: Rings, forwarder: &Forwarder) -> io::Result<()> {
         let mut saved = self.saved.lock();
-        let newest = match &*saved {
-            Some(saved) if saved.generation() >= told.generation() => saved.clone(),
-            _ => {
-                save(&self.path, &told)?;
-                saved.insert(told).clone()
-            }
+        let is_newer = |saved: &Rings| saved.generation() < received.generation();
+        if saved.as_ref().is_none_or(is_newer) {
+            save(&self.path, &received)?;
+            *saved = Some(received);
+        }
+        let Some(newest) = saved.clone() else {
+            return Ok(());
         };
         let (generation, members) = (newest.generation(), to_wire(&newest).members);
         if forwarder.set_rings(newest) {

@@ -104,7 +104,7 @@ impl Sampler {
             let saved = file.load();
             forwarder.peers = Some(PeerSettings {
                 own: peers.own,
-                // Any other sampler may have been away while former rings ended.
+                // Former rings may have ended while any other sampler was unavailable.
                 rings: saved.clone().filter(|_| peers.own == 0),
             });
             (peers, (file, saved))
@@ -147,15 +147,6 @@ impl Sampler {
     /// An error of the operating system.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
-    }
-
-    /// The address on which it serves its peers, if it has any.
-    ///
-    /// # Errors
-    /// An error of the operating system.
-    pub fn peers_address(&self) -> io::Result<Option<SocketAddr>> {
-        let sockets = self.peers.as_ref().map(|(sockets, _)| sockets);
-        sockets.map(Sockets::local_addr).transpose()
     }
 
     /// The address of its metrics and health.

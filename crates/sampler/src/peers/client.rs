@@ -31,7 +31,7 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The interval and the timeout of HTTP/2 pings. A peer that vanished gets another address.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// The interval at which a peer that does not know the rings either is asked again.
+/// The interval at which a peer that does not know the rings either is called again.
 const EXCHANGE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Calls each peer from a task of its own. Never returns.
@@ -92,7 +92,7 @@ impl Caller {
                     None => return,
                 }
             } else {
-                self.ask_for_rings().await
+                self.request_rings().await
             };
             match called {
                 Ok(()) => self.record_success(),
@@ -101,8 +101,8 @@ impl Caller {
         }
     }
 
-    /// Asks for the rings, and then waits if the peer does not know them.
-    async fn ask_for_rings(&self) -> Result<(), Status> {
+    /// Requests the rings, and then waits if the peer does not know them.
+    async fn request_rings(&self) -> Result<(), Status> {
         let request = ExchangeRequest {
             envelope: Some(self.envelope()),
             rings: None,

@@ -144,19 +144,22 @@ impl Server {
         from.ok_or_else(|| Status::invalid_argument("envelope.from: must be below 64"))
     }
 
-    async fn adopt(&self, told: Option<&wire::Rings>) -> Result<(), Status> {
+    async fn adopt(&self, received: Option<&wire::Rings>) -> Result<(), Status> {
         if self.peers.phases.get() == Phase::Leaving {
             return Err(leaving());
         }
-        let Some(told) = told else {
+        let Some(received) = received else {
             return Ok(());
         };
-        self.peers.adopt(told).await.map_err(|error| match error {
-            AdoptError::Invalid(_) | AdoptError::Ahead(_) => {
-                Status::invalid_argument(error.to_string())
-            }
-            AdoptError::Save(_) => Status::unavailable(error.to_string()),
-        })
+        self.peers
+            .adopt(received)
+            .await
+            .map_err(|error| match error {
+                AdoptError::Invalid(_) | AdoptError::Ahead(_) => {
+                    Status::invalid_argument(error.to_string())
+                }
+                AdoptError::Save(_) => Status::unavailable(error.to_string()),
+            })
     }
 
     fn check_phase(&self) -> Result<(), Status> {

@@ -76,8 +76,8 @@ impl Stack {
         Running::start_with(settings)
     }
 
-    /// Sends rings to a sampler, as the peer with the ordinal 2 does.
-    async fn tell(&self, ordinal: usize, rings: Rings) -> Result<Option<Rings>, Code> {
+    /// Sends rings to a sampler, as a peer with the ordinal 2.
+    async fn send_rings(&self, ordinal: usize, rings: Rings) -> Result<Option<Rings>, Code> {
         let envelope = Envelope {
             stack: STACK.to_owned(),
             from: 2,
@@ -228,10 +228,10 @@ async fn sampler_of_no_ring_accepts_no_spans() {
     assert!(reason.contains("a member of no ring"), "{reason}");
 
     // Rings that one sampler receives spread to all.
-    stack.tell(0, rings(6, &[1, 2])).await.unwrap();
+    stack.send_rings(0, rings(6, &[1, 2])).await.unwrap();
     wait_until_ready(&second).await;
     second.send(&trace(1, false)).await;
-    stack.tell(0, rings(7, &[1])).await.unwrap();
+    stack.send_rings(0, rings(7, &[1])).await.unwrap();
     until("a closed port", async || {
         let response = reqwest::get(format!("http://{}/", second.address)).await;
         response.is_err()
@@ -239,7 +239,7 @@ async fn sampler_of_no_ring_accepts_no_spans() {
     .await;
     assert_eq!(second.ops("/readyz").await.0, 503);
 
-    stack.tell(0, rings(8, &[1, 2])).await.unwrap();
+    stack.send_rings(0, rings(8, &[1, 2])).await.unwrap();
     wait_until_ready(&second).await;
     until("an open port", async || {
         let response = reqwest::get(format!("http://{}/", second.address)).await;
@@ -301,8 +301,8 @@ async fn misdirected_call_is_refused(
         from,
         to,
     };
-    let told = Some(rings(6, &[3]));
-    assert_eq!(stack.exchange(0, envelope, told).await, Err(code));
+    let sent = Some(rings(6, &[3]));
+    assert_eq!(stack.exchange(0, envelope, sent).await, Err(code));
     assert_eq!(stack.saved_rings(0), rings(5, &[1]));
     sampler.stop().await;
 }
@@ -316,7 +316,7 @@ async fn unusable_rings_are_refused(#[case] unusable: Rings) {
     let stack = Stack::new(output);
     stack.save_rings(0, &rings(5, &[1]));
     let sampler = stack.start(0, None);
-    let refused = stack.tell(0, unusable).await;
+    let refused = stack.send_rings(0, unusable).await;
     assert_eq!(refused, Err(Code::InvalidArgument));
     wait_for_generation(&sampler, 5.0).await;
     sampler.stop().await;
