@@ -1,12 +1,12 @@
 //! The journal of a forwarder, which a process that is started again replays.
 //!
 //! The journal is a sequence of records in segments: the requests that were accepted, the decisions
-//! on traces, and the spans that are confirmed as sent. Records are appended under the sampler's
-//! lock, so their order is the order of their effects, and replay is deterministic: it feeds the
-//! requests to the same sampler, and applies the decisions instead of deciding again. Requests and
-//! decisions are numbered; each span that is forwarded has a [`Position`], the record that caused
-//! it and its number among those of this record. Replay discards the spans before the confirmed
-//! position and forwards the others again.
+//! on traces, and the spans that are confirmed as sent. The order of records is that of their effects
+//! ([`journaled`](super::journaled)), and replay is deterministic: it feeds the requests to the same
+//! sampler, and applies the decisions instead of deciding again. Requests and decisions are numbered;
+//! each span that is forwarded has a [`Position`], the record that caused it and its number among
+//! those of this record. Replay discards the spans before the confirmed position and forwards the
+//! others again.
 //!
 //! A request is in the journal before its spans have an effect. Decisions are in the journal before
 //! a batch with their spans is handed out.
@@ -38,7 +38,7 @@ use std::{
 };
 
 use super::position::Position;
-use crate::{TraceId, keep_reason::Reasons, tail::Decision};
+use crate::{KeepReason, TraceId, tail::Decision};
 use files::FileKind;
 pub(super) use files::delete;
 use record::{GATHERED, HEADER_BYTES, Kind, NUMBERED};
@@ -217,11 +217,12 @@ impl Journal {
         Ok(self.number())
     }
 
-    /// Appends decisions made now. They are not bounded, since without them nothing can be deleted.
+    /// Appends decisions made now, with the reasons of these numbers. They are not bounded, since
+    /// without them nothing can be deleted.
     pub(super) fn append_decisions(
         &mut self,
         decided: &[(TraceId, Decision)],
-        reasons: &Reasons,
+        reason: impl Fn(u32) -> Option<KeepReason>,
     ) -> Result<Appended, JournalError> {
         let time = unix_ms();
         self.roll_if_full(time)?;
@@ -230,7 +231,7 @@ impl Journal {
         for (id, decision) in decided {
             let code = match decision {
                 Decision::Dropped => Code::DROPPED,
-                Decision::Kept(number) => Code::kept(self.active.reason(*number, time, reasons)?),
+                Decision::Kept(number) => Code::kept(self.active.reason(*number, time, &reason)?),
             };
             self.body.extend_from_slice(&id.to_bytes());
             self.body.extend_from_slice(&code.0.to_le_bytes());

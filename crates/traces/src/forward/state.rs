@@ -1,32 +1,27 @@
 //! The state of a forwarder, under its lock.
-//!
-//! With a journal, each method leaves the order of the journal's records equal to the order of
-//! their effects: a request is appended before its spans are routed, and the decisions made since
-//! are appended before the next record.
 
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
 use super::{
     Backlog, ForwarderSettings,
     batches::Batch,
     in_flight::InFlight,
-    journal::{Journal, JournalError},
+    journal::{Appended, Journal, JournalError},
     outgoing::Outgoing,
     position::Position,
     recovery::{self, Recovery},
     tracker::Tracker,
 };
 use crate::{
+    TraceId,
     log::IdHasher,
-    receiver::AcceptError,
     scan::Scanned,
-    tail::{TailSampler, max_decisions},
+    tail::{Decision, TailSampler, max_decisions},
 };
 
 pub(super) struct State {
     pub(super) sampler: TailSampler,
     pub(super) outgoing: Outgoing,
-    journal: Option<Journal>,
     in_flight: InFlight,
     max_outgoing_bytes: usize,
     /// No more batches come after those that are complete.
@@ -35,7 +30,9 @@ pub(super) struct State {
 
 impl State {
     /// Creates the state, from the journal if there is one.
-    pub(super) fn new(settings: &ForwarderSettings) -> Result<(Self, Recovery), JournalError> {
+    pub(super) fn new(
+        settings: &ForwarderSettings,
+    ) -> Result<(Self, Option<Journal>, Recovery), JournalError> {
         let hasher = IdHasher::default();
         let mut outgoing = Outgoing::new(
             hasher.clone(),
@@ -56,12 +53,11 @@ impl State {
         let state = Self {
             sampler,
             outgoing,
-            journal,
             in_flight: InFlight::default(),
             max_outgoing_bytes: settings.max_outgoing_bytes,
             is_drained: false,
         };
-        Ok((state, recovery))
+        Ok((state, journal, recovery))
     }
 
     /// The spans to send.
@@ -80,94 +76,38 @@ impl State {
         !(self.is_drained || is_empty)
     }
 
-    fn is_full(&self) -> bool {
+    /// Returns whether there is no room for kept spans.
+    pub(super) fn is_full(&self) -> bool {
         self.backlog().bytes > self.max_outgoing_bytes
     }
 
-    /// Accepts a request.
-    pub(super) fn accept(
-        &mut self,
-        request: &[u8],
-        scanned: &Scanned<'_>,
-    ) -> Result<(), AcceptError> {
-        if self.is_full() {
-            return Err(AcceptError::OutputFull);
+    /// A request is in the journal, and its effects follow.
+    pub(super) fn begin(&mut self, appended: Appended) {
+        if let Some(tracker) = &mut self.outgoing.tracker {
+            tracker.begin(appended.record, appended.segment);
         }
-        if !scanned.spans.is_empty() {
-            self.append_request(request)?;
-        }
+    }
+
+    /// Accepts a request, of which new traces are gathered or passed straight on; returns those that
+    /// are passed on, if they are to be remembered in the journal.
+    pub(super) fn accept(&mut self, scanned: &Scanned<'_>, is_gathering: bool) -> Vec<TraceId> {
+        let outgoing = &mut self.outgoing;
         let now = Instant::now();
-        self.sampler.accept(scanned, now, &mut self.outgoing);
-        if let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) {
-            journal.remember_passed(tracker.take_passed());
-        }
-        self.append_decisions();
-        Ok(())
+        self.sampler.accept_as(scanned, is_gathering, now, outgoing);
+        let tracker = outgoing.tracker.as_mut();
+        tracker.map(Tracker::take_passed).unwrap_or_default()
     }
 
-    /// Decides early, to make room for a request of this length; returns true if there is still
-    /// none and there may be traces left to decide on.
-    pub(super) fn decide_early(&mut self, request_bytes: usize) -> bool {
-        // Without room in the journal or for kept spans, traces wait, and no request is accepted.
-        if self.is_full() || !self.append_decisions() {
-            return false;
-        }
-        let is_over = self.sampler.decide_early(request_bytes, &mut self.outgoing);
-        self.append_decisions() && is_over
+    /// The decisions that are not in the journal yet.
+    pub(super) fn decided(&self) -> Vec<(TraceId, Decision)> {
+        let tracker = self.outgoing.tracker.as_ref();
+        tracker.map_or_else(Vec::new, |tracker| tracker.decided().to_vec())
     }
 
-    /// Makes decisions, unless there is no room for them or for kept spans; returns whether there
-    /// are more to make.
-    pub(super) fn decide(
-        &mut self,
-        decide_some: impl FnOnce(&mut TailSampler, &mut Outgoing) -> bool,
-    ) -> bool {
-        if self.is_full() || !self.append_decisions() {
-            return false;
-        }
-        let has_more = decide_some(&mut self.sampler, &mut self.outgoing);
-        self.append_decisions() && has_more
-    }
-
-    fn append_request(&mut self, request: &[u8]) -> Result<(), AcceptError> {
-        if !self.append_decisions() {
-            return Err(AcceptError::Journal);
-        }
-        let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {
-            return Ok(());
-        };
-        match journal.append_request(request, self.sampler.is_gathering()) {
-            Ok(appended) => {
-                tracker.begin(appended.record, appended.segment);
-                Ok(())
-            }
-            Err(JournalError::TooLarge { .. }) => Err(AcceptError::TooLargeForJournal),
-            Err(error) => {
-                journal.warn(&error);
-                Err(AcceptError::Journal)
-            }
-        }
-    }
-
-    /// Appends the decisions made since the last record. If that fails, it is attempted again
-    /// before the next record; until then, no decision may be made, and no batch with spans of
-    /// these decisions is handed out. A process that is started again could decide otherwise.
-    fn append_decisions(&mut self) -> bool {
-        let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {
-            return true;
-        };
-        if tracker.decided().is_empty() {
-            return true;
-        }
-        match journal.append_decisions(tracker.decided(), &self.outgoing.reasons) {
-            Ok(appended) => {
-                tracker.decisions_written(appended.record, appended.segment);
-                true
-            }
-            Err(error) => {
-                journal.warn(&error);
-                false
-            }
+    /// All decisions made so far are in the journal.
+    pub(super) fn decisions_written(&mut self, appended: Appended) {
+        if let Some(tracker) = &mut self.outgoing.tracker {
+            tracker.decisions_written(appended.record, appended.segment);
         }
     }
 
@@ -180,30 +120,23 @@ impl State {
         Some(batch)
     }
 
-    /// Frees the room of a batch that was sent, and confirms it in the journal.
-    pub(super) fn sent(&mut self, batch: &Batch) {
-        if self.journal.is_none() {
-            self.in_flight.sent(batch);
-            return;
+    /// Frees the room of a batch that was sent. Returns whether the journal is to confirm it.
+    pub(super) fn sent(&mut self, batch: &Batch) -> bool {
+        let has_journal = self.outgoing.tracker.is_some();
+        match has_journal {
+            true => self.in_flight.sent_in_order(batch),
+            false => self.in_flight.sent(batch),
         }
-        self.in_flight.sent_in_order(batch);
-        self.confirm();
+        has_journal
     }
 
-    /// Appends the place before which all spans are sent, and returns it. If the journal has no
-    /// room for it, spans may be sent again after a restart.
-    fn confirm(&mut self) -> Position {
-        let (Some(journal), Some(tracker)) = (&mut self.journal, &self.outgoing.tracker) else {
-            return Position::default();
-        };
+    /// The place before which all spans are sent.
+    pub(super) fn confirmed(&self) -> Position {
+        let tracker = self.outgoing.tracker.as_ref();
+        let end = tracker.map(Tracker::end).unwrap_or_default();
         let first_unsent = self.in_flight.first_span();
         let first_unsent = first_unsent.or_else(|| self.outgoing.batches.first_span());
-        let end = tracker.end();
-        let confirmed = first_unsent.map_or(end, |first| first.min(end));
-        if let Err(error) = journal.confirm(confirmed) {
-            journal.warn(&error);
-        }
-        confirmed
+        first_unsent.map_or(end, |first| first.min(end))
     }
 
     /// Forgets the traces that were passed straight on, once new traces are no longer compared with
@@ -214,20 +147,16 @@ impl State {
         }
     }
 
-    /// Writes what waits to be written to the journal, and removes segments and traces that are no
-    /// longer needed. Returns the paths of the files to delete, which takes too long under the lock.
-    pub(super) fn clean_up(&mut self) -> Vec<PathBuf> {
-        self.forget_passed(Instant::now());
-        self.append_decisions();
-        let confirmed = self.confirm();
-        let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {
-            return Vec::new();
-        };
-        let (paths, result) = journal.clean_up(|segment| tracker.is_released(segment, confirmed));
-        if let Err(error) = result {
-            journal.warn(&error);
+    /// Returns whether nothing needs a segment of the journal any more.
+    pub(super) fn is_released(&self, segment: u64, confirmed: Position) -> bool {
+        let tracker = self.outgoing.tracker.as_ref();
+        tracker.is_some_and(|tracker| tracker.is_released(segment, confirmed))
+    }
+
+    /// The segments before this one are deleted.
+    pub(super) fn forget_segments_before(&mut self, first: u64) {
+        if let Some(tracker) = &mut self.outgoing.tracker {
+            tracker.forget_segments_before(first);
         }
-        tracker.forget_segments_before(journal.first_segment());
-        paths
     }
 }

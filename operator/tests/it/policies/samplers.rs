@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use spoor_proto::spoor::control::v1::{
     Acknowledgement, ControlMessage, RuleCount, SamplerHello, SamplerMessage, TailCount,
@@ -17,7 +19,7 @@ use tonic::{
 
 use super::{message, reason, tail::Stack};
 use crate::{
-    apiserver::{self, Namespace, eventually},
+    apiserver::{self, Namespace, PodIdentity, eventually},
     role::{
         MAX_WAIT, Policies, chart,
         sampling_policy::{SamplingPolicy, condition},
@@ -109,16 +111,31 @@ fn sampler_message(message: Message) -> SamplerMessage {
     }
 }
 
-/// The token of a Ready pod with the labels of a sampler of this stack.
+/// The token of a Ready pod of the sampler of this stack.
 async fn sampler_token(namespace: &Namespace<'_>, stack: &str, ip: &str) -> String {
+    let set = format!("{stack}-sampler");
+    let name = format!("{set}-0");
+    let pod = labelled_pod(namespace, &name, stack, ip).await;
+    let owner = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": set, "uid": "any",
+        "controller": true,
+    });
+    let owned = Patch::Merge(json!({"metadata": {"ownerReferences": [owner]}}));
+    let pods = namespace.api::<Pod>();
+    pods.patch(&name, &PatchParams::default(), &owned)
+        .await
+        .unwrap();
+    namespace.pod_token(&pod, AUDIENCE).await
+}
+
+/// A Ready pod that has the labels of a sampler of this stack, and no owner.
+async fn labelled_pod(namespace: &Namespace<'_>, name: &str, stack: &str, ip: &str) -> PodIdentity {
     let labels = [
         ("app.kubernetes.io/name", "sampler"),
         ("app.kubernetes.io/managed-by", "spoor-operator"),
         ("app.kubernetes.io/instance", stack),
     ];
-    let name = format!("{stack}-sampler-0");
-    let pod = namespace.ready_pod(&name, &labels, ip).await;
-    namespace.pod_token(&pod, AUDIENCE).await
+    namespace.ready_pod(name, &labels, ip).await
 }
 
 async fn apply_rules(namespace: &Namespace<'_>) -> SamplingPolicy {
@@ -177,8 +194,8 @@ async fn tail_rules_are_programmed_by_samplers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_of_no_stack_get_no_tail_rules() {
-    let test = "pods_of_no_stack_get_no_tail_rules";
+async fn other_pods_get_no_tail_rules() {
+    let test = "other_pods_get_no_tail_rules";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -188,9 +205,15 @@ async fn pods_of_no_stack_get_no_tail_rules() {
     let labels = [("spoor.dev/service", "a")];
     let service = namespace.ready_pod("a-0", &labels, "127.0.0.2").await;
     let of_service = namespace.pod_token(&service, AUDIENCE).await;
-    let of_no_stack = sampler_token(&namespace, "missing", "127.0.0.3").await;
+    let labelled = labelled_pod(&namespace, "tracing-sampler-1", "tracing", "127.0.0.3").await;
+    let labelled = namespace.pod_token(&labelled, AUDIENCE).await;
+    let of_no_stack = sampler_token(&namespace, "missing", "127.0.0.4").await;
     let role = Policies::start(&namespace).await;
-    for (token, reason) in [(of_service, "NotASampler"), (of_no_stack, "NoStack")] {
+    for (token, reason, count) in [
+        (of_service, "NotASampler", 1),
+        (labelled, "NotASampler", 2),
+        (of_no_stack, "NoStack", 1),
+    ] {
         // The watch of pods may lag behind the test that has just made one.
         let status = eventually("a refusal", MAX_WAIT, async || {
             match Sampler::subscribe(&role, &token).await {
@@ -201,7 +224,7 @@ async fn pods_of_no_stack_get_no_tail_rules() {
         })
         .await;
         assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
-        assert_eq!(role.count(REFUSED, reason).await, 1);
+        assert_eq!(role.count(REFUSED, reason).await, count);
     }
     role.stop().await;
 }

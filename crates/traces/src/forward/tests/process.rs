@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
 };
+use parking_lot::MutexGuard;
 use prost::Message;
 use spoor_policy::{
     Namespace, Policy, PolicyFields, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
@@ -18,11 +19,14 @@ use spoor_policy::{
 use tempfile::TempDir;
 
 use crate::{
-    TailSettings,
-    forward::{Batch, ForwarderSettings, JournalSettings, Recovery, journal, state::State},
+    TailSettings, Totals,
+    forward::{
+        Batch, ForwarderSettings, JournalSettings, Recovery, journal, journaled::Journaled,
+        outgoing::Outgoing, state::State,
+    },
     memory::Reservation,
     receiver::AcceptError,
-    scan::scan,
+    scan::{SourceLimits, scan_within},
     tail::TailSampler,
 };
 
@@ -65,10 +69,19 @@ fn span((trace, number): SpanNumber, padding: usize) -> Span {
 
 /// A request with these spans, each with this number of additional bytes.
 pub(in crate::forward) fn request(spans: &[SpanNumber], padding: usize) -> Vec<u8> {
+    request_of("service-a", spans, padding)
+}
+
+/// A request with these spans of a service.
+pub(in crate::forward) fn request_of(
+    service: &str,
+    spans: &[SpanNumber],
+    padding: usize,
+) -> Vec<u8> {
     let spans = spans.iter().map(|number| span(*number, padding));
     let resource = Resource {
         attributes: vec![
-            attribute("service.name", "service-a"),
+            attribute("service.name", service),
             attribute("service.namespace", "demo"),
         ],
         ..Resource::default()
@@ -130,7 +143,7 @@ pub(in crate::forward) fn table(errors: bool, otherwise: &str) -> TailTable {
 
 /// A running process.
 pub(in crate::forward) struct Process {
-    pub(in crate::forward) state: State,
+    pub(in crate::forward) journaled: Journaled,
     pub(in crate::forward) recovery: Recovery,
     pub(in crate::forward) settings: ForwarderSettings,
     pub(in crate::forward) folder: TempDir,
@@ -161,9 +174,9 @@ impl Process {
         if let Some(journal) = &mut settings.journal {
             journal.folder = folder.path().to_owned();
         }
-        let (state, recovery) = State::new(&settings).unwrap();
+        let (journaled, recovery) = Journaled::open(&settings).unwrap();
         Self {
-            state,
+            journaled,
             recovery,
             settings,
             folder,
@@ -175,29 +188,62 @@ impl Process {
         Self::open(copy(self.folder.path()), self.settings.clone())
     }
 
+    /// The state. No other method may be called while it is locked.
+    pub(in crate::forward) fn state(&self) -> MutexGuard<'_, State> {
+        self.journaled.state()
+    }
+
+    pub(in crate::forward) fn set_table(&mut self, table: TailTable) {
+        self.state().sampler.set_table(table);
+    }
+
+    pub(in crate::forward) fn totals(&self) -> Totals {
+        self.state().sampler.totals()
+    }
+
     pub(in crate::forward) fn accept(&mut self, request: &[u8]) -> Result<(), AcceptError> {
-        let scanned = scan(request, &mut Reservation::unbounded()).unwrap();
-        self.state.accept(request, &scanned)
+        let mut reservation = Reservation::unbounded();
+        let scanned = scan_within(request, SourceLimits::FORWARDER, &mut reservation).unwrap();
+        self.journaled.appender().accept(request, &scanned)
+    }
+
+    /// Makes some decisions; returns whether there are more to make.
+    pub(in crate::forward) fn decide_some(
+        &mut self,
+        decide: impl FnOnce(&mut TailSampler, &mut Outgoing) -> bool,
+    ) -> bool {
+        self.journaled.appender().decide(decide)
     }
 
     /// Decides on all waiting traces.
     pub(in crate::forward) fn decide(&mut self) {
-        while self.state.decide(TailSampler::decide_waiting) {}
+        while self.decide_some(TailSampler::decide_waiting) {}
     }
 
     /// Does what happens at each tick after the decisions.
     pub(in crate::forward) fn flush(&mut self) {
-        self.state.outgoing.batches.complete();
-        journal::delete(&self.state.clean_up());
+        self.state().outgoing.batches.complete();
+        journal::delete(&self.journaled.appender().clean_up());
+    }
+
+    pub(in crate::forward) fn next_batch(&mut self) -> Option<Batch> {
+        self.state().next_batch()
+    }
+
+    /// Reports that a batch was sent.
+    pub(in crate::forward) fn sent(&mut self, batch: &Batch) {
+        if self.state().sent(batch) {
+            self.journaled.appender().confirm();
+        }
     }
 
     /// Sends all that is to be sent; returns the spans in their order.
     pub(in crate::forward) fn send(&mut self) -> Vec<SpanNumber> {
         self.flush();
         let mut spans = Vec::new();
-        while let Some(batch) = self.state.next_batch() {
+        while let Some(batch) = self.next_batch() {
             spans.extend(spans_of(&batch));
-            self.state.sent(&batch);
+            self.sent(&batch);
         }
         self.flush();
         spans
