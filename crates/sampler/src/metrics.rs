@@ -104,13 +104,13 @@ struct ForwardMetrics {
 impl Collector for ForwardMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let pending = self.forwarder.forward_pending();
-        let parts: usize = pending.iter().map(|(_, parts)| *parts).sum();
+        let for_peers: usize = pending.iter().map(|(_, bytes)| *bytes).sum();
         // In the order of their path, so that nothing is missed that moves on meanwhile.
         let traces = self.forwarder.totals().traces_gathering;
         let bytes = self.forwarder.backlog().bytes;
-        let undelivered = traces + (parts + bytes) as u64;
+        let undelivered = traces + (for_peers + bytes) as u64;
         let name = "spoor_sampler_undelivered";
-        let help = "Traces that wait, bytes to send and spans for other samplers, added up: 0 if \
+        let help = "Traces that wait, and bytes to send and for other samplers, added up: 0 if \
                     nothing is left";
         gauge(&mut encoder, name, help, undelivered)?;
         if !self.has_peers {
@@ -131,11 +131,11 @@ impl Collector for ForwardMetrics {
             self.forwarder.settled_generation(),
         )?;
         let name = "spoor_sampler_forward_pending";
-        let help = "Parts of requests that wait for another sampler";
+        let help = "Bytes of spans that wait for another sampler";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (peer, parts) in pending {
+        for (peer, bytes) in pending {
             let labels = [("peer", peer.to_string())];
-            ConstGauge::new(parts as u64).encode(family.encode_family(&labels)?)?;
+            ConstGauge::new(bytes as u64).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -34,9 +34,9 @@ const MAX_MESSAGE_BYTES: usize = 32 << 20;
 /// The time for which ordinal 0 without a file waits for rings. A control plane that starts at the
 /// same time is connected much sooner.
 const MAX_LEARNING_TIME: Duration = Duration::from_secs(60);
-/// The time for the last parts to reach their peers at a shutdown.
+/// The time for the last spans to reach their peers at a shutdown.
 const FORWARD_GRACE: Duration = Duration::from_secs(5);
-/// The interval of checks for parts that are left at a shutdown.
+/// The interval of checks for spans that are left at a shutdown.
 const FORWARD_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The state that a sampler shares between its server and its clients.
@@ -122,7 +122,7 @@ impl Peers {
         }
     }
 
-    /// The ordinals of the peers that it calls: all members, and those for which parts are left.
+    /// The ordinals of the peers that it calls: all members, and those for which spans are left.
     fn ordinals(&self) -> Vec<u16> {
         let of_members = |rings: &Rings| {
             let members = rings.members().max().unwrap_or_default();
@@ -137,7 +137,7 @@ impl Peers {
             }
         };
         let pending = self.forwarder.forward_pending().into_iter();
-        let pending = pending.filter(|(peer, parts)| *peer >= members && *parts > 0);
+        let pending = pending.filter(|(peer, bytes)| *peer >= members && *bytes > 0);
         let ordinals = (0..members).chain(pending.map(|(peer, _)| peer));
         ordinals
             .filter(|ordinal| *ordinal != self.settings.own)
@@ -146,10 +146,10 @@ impl Peers {
 
     pub(crate) fn has_pending(&self) -> bool {
         let pending = self.forwarder.forward_pending();
-        pending.iter().any(|(_, parts)| *parts > 0)
+        pending.iter().any(|(_, bytes)| *bytes > 0)
     }
 
-    /// Waits until the peers have all parts, or the grace period ends.
+    /// Waits until the peers have all of their spans, or the grace period ends.
     pub(crate) async fn finish_forwarding(&self) {
         let forwarding = async {
             while self.has_pending() {

@@ -309,22 +309,22 @@ fn log_unsent(forwarder: &Forwarder) {
     let bytes = forwarder.backlog().bytes;
     let traces_waiting = forwarder.totals().traces_gathering;
     let pending = forwarder.forward_pending().into_iter();
-    let parts_for_peers: usize = pending.map(|(_, parts)| parts).sum();
-    if bytes == 0 && traces_waiting == 0 && parts_for_peers == 0 {
+    let bytes_for_peers: usize = pending.map(|(_, bytes)| bytes).sum();
+    if bytes == 0 && traces_waiting == 0 && bytes_for_peers == 0 {
         return;
     }
     if forwarder.decides_at_shutdown() {
         tracing::error!(
             bytes,
             traces_waiting,
-            parts_for_peers,
+            bytes_for_peers,
             "spans lost, since they could not be sent in time"
         );
     } else {
         tracing::info!(
             bytes,
             traces_waiting,
-            parts_for_peers,
+            bytes_for_peers,
             "spans are left for the next start"
         );
     }
