@@ -20,6 +20,7 @@ use prometheus_client::metrics::counter::Counter;
 use spoor_proto::spoor::sampler::v1 as wire;
 use spoor_traces::{Forwarder, Rings};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     PeersSettings,
@@ -98,9 +99,12 @@ impl Peers {
         Ok(())
     }
 
-    /// Calls the peers until it is dropped.
-    pub(crate) async fn call_all(self: Arc<Self>) {
-        tokio::join!(self.begin_alone(), client::call_peers(&self));
+    /// Calls the peers until `stop`.
+    pub(crate) async fn call_all(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(
+            stop.run_until_cancelled(self.begin_alone()),
+            client::call_peers(&self, &stop),
+        );
     }
 
     /// Puts a ring of one member in force if this is ordinal 0 and learns of no rings in time.

@@ -12,7 +12,7 @@ use spoor_telemetry::{
 };
 use spoor_traces::{Forwarder, JournalError, PeerSettings, Recovery};
 use tokio::{task::JoinHandle, time::timeout};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
 use crate::{
@@ -178,7 +178,8 @@ impl Sampler {
             Some(peers) => peers.update_phase(),
             None => phases.enter(|| Phase::Serving),
         }
-        let (give_up, stop_stream, stop_ops) = (
+        let (give_up, stop_calls, stop_stream, stop_ops) = (
+            CancellationToken::new(),
             CancellationToken::new(),
             CancellationToken::new(),
             CancellationToken::new(),
@@ -193,7 +194,7 @@ impl Sampler {
         });
         let sending = tokio::spawn(self.sender.run(give_up.clone()));
         let calls = peers.clone();
-        let calls = calls.map(|peers| AbortOnDropHandle::new(tokio::spawn(peers.call_all())));
+        let calls = calls.map(|peers| tokio::spawn(peers.call_all(stop_calls.clone())));
         let leaving = async {
             shutdown.cancelled().await;
             phases.enter(|| Phase::Leaving);
@@ -209,7 +210,10 @@ impl Sampler {
             finish_sending(sending, give_up),
             finish_forwarding(peers.as_deref())
         );
-        drop(calls);
+        stop_calls.cancel();
+        if let Some(calls) = calls {
+            log_panic(calls.await);
+        }
         self.forwarder.give_up();
         log_unsent(&self.forwarder);
         // After the last decision, which the final report contains.

@@ -10,7 +10,7 @@ use spoor_runtime::{Backoff, with_causes};
 use spoor_telemetry::grpc::within;
 use spoor_traces::{Forward, ForwardedPart};
 use tokio::time::{sleep, timeout};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
@@ -34,8 +34,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// The interval at which a peer that does not know the rings either is called again.
 const EXCHANGE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Calls each peer from a task of its own. Never returns.
-pub(super) async fn call_peers(peers: &Arc<Peers>) {
+/// Calls each peer from a task of its own, until `stop`.
+pub(super) async fn call_peers(peers: &Arc<Peers>, stop: &CancellationToken) {
     let mut calls: HashMap<u16, AbortOnDropHandle<()>> = HashMap::new();
     loop {
         calls.retain(|_, call| !call.is_finished());
@@ -48,7 +48,15 @@ pub(super) async fn call_peers(peers: &Arc<Peers>) {
                 AbortOnDropHandle::new(tokio::spawn(caller.run()))
             });
         }
-        sleep(PEER_CHECK_INTERVAL).await;
+        let waited = stop.run_until_cancelled(sleep(PEER_CHECK_INTERVAL)).await;
+        if waited.is_none() {
+            break;
+        }
+    }
+    // Waits until they have ended: they use the forwarder, which has to close its journal.
+    for call in calls.into_values() {
+        call.abort();
+        let _ = call.await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Several samplers of a stack.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use http::Uri;
 use prost::Message;
@@ -60,6 +60,8 @@ impl Stack {
 
     fn start(&self, ordinal: usize, plane: Option<SocketAddr>) -> Running {
         let args = SamplerArgs {
+            // Longer than any test: decisions follow the reports of the peers.
+            max_trace_duration: Duration::from_secs(60),
             journal: Some(self.folders[ordinal].path().to_owned()),
             namespace: Some(Namespace::default()),
             stack: "tracing".to_owned(),
