@@ -15,12 +15,15 @@ mod controller;
 mod gather_losses;
 mod loss_monitor;
 mod metrics;
+mod metrics_client;
 pub mod objects;
 mod parse;
 mod pod_failure;
 mod reconcile;
+mod rings;
 mod route;
 pub mod sampler;
+mod sampler_probe;
 mod settings;
 mod sources;
 mod status;
@@ -34,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     certificates::CertificateManager, collector_probe::CollectorProbe,
     controller::StacksController, gather_losses::GatherLosses, metrics::StacksMetrics,
-    reconcile::Reconciler, sources::StackSources,
+    metrics_client::MetricsClient, reconcile::Reconciler, sources::StackSources,
 };
 pub use self::{
     certificates::{AUTHORITY_SECRET, CertificateLifetimes, SERVER_SECRET},
@@ -65,6 +68,7 @@ pub async fn start(
         applier: replica.applier.clone(),
         events: replica.events.clone(),
         collector_probe: CollectorProbe::default(),
+        metrics_client: MetricsClient::default(),
         losses,
         claims: replica.claims.clone(),
     });

@@ -17,8 +17,6 @@ pub(crate) const KEPT_IS_OTLP: &str = "must not be the same as otlp, since the C
 pub(crate) const SAMPLER_OF_EXISTING: &str = "requires spec.collector.existing.kept, the address to which a sampler behind an existing Collector returns spans; set that field or delete this one";
 pub(crate) const ENGINE_OF_EXISTING: &str = "must be Spoor with spec.collector.existing.kept, since the operator does not configure the tail sampler of a Collector that it does not run; delete one of the two fields";
 pub(crate) const SAMPLER_ENGINE: &str = "must be the only field of spec.sampler if it is OpenTelemetry, whose settings are those of spec.collector; delete the other fields or set `engine: Spoor`";
-pub(crate) const SAMPLER_REPLICAS: &str =
-    "must be 1, since several samplers cannot divide the traces among themselves yet";
 pub(crate) const SAMPLER_DECISION_WAIT: &str = "must be at most maxTraceDuration (30s by default); lower \"decisionWait\" or raise \"maxTraceDuration\"";
 pub(crate) const MOVED_GATHER_WAIT: &str = "requires `sampler.engine: OpenTelemetry`; with Spoor's sampler, set spec.sampler.maxTraceDuration instead";
 pub(crate) const MOVED_DECISION_WAIT: &str = "requires `sampler.engine: OpenTelemetry`; with Spoor's sampler, set spec.sampler.decisionWait instead";

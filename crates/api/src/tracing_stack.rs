@@ -18,7 +18,7 @@ pub use kubernetes::{
     Scheduling, TaintEffect, TlsSpec, Toleration, TolerationOperator,
 };
 pub use sampler::{SamplerClaimSpec, SamplerEngine, SamplerSpec, SamplerStorageSpec};
-pub use status::{SamplerStatus, StackEndpoints, TailInForce, TracingStackStatus};
+pub use status::{SamplerRings, SamplerStatus, StackEndpoints, TailInForce, TracingStackStatus};
 pub use storage::{
     BadgerSpec, CassandraSpec, ClickhouseSpec, ElasticsearchSpec, MemorySpec, StorageSpec,
 };

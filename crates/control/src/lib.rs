@@ -8,7 +8,8 @@
 //!
 //! Samplers receive the tail rules of their namespace over a stream of their own
 //! ([`Control::tail_rule_stream`]), over which they acknowledge them and report their decisions
-//! ([`Control::samplers`], [`Control::tail_counts`]).
+//! ([`Control::samplers`], [`Control::tail_counts`]). Over the same stream they receive the rings by
+//! which the samplers of their stack divide traces ([`Control::set_rings`]).
 //!
 //! No strategy is served before the first publication: a client of a control plane that has just
 //! started must not mistake "not known yet" for "no policy".
@@ -21,7 +22,7 @@
 //! |---|---|
 //! | values | `counts`, `instance`, `identity`, `coverage`, `evidence`, `reservation`, `rejection`, `stream_warnings`, `sampler_state`, `tail_counts` |
 //! | settings | `settings` |
-//! | plans and tail rules | `served_plan`, then `fault`, `jaeger_strategy`, `history`, `publication`, `tail_rules` |
+//! | plans and tail rules | `served_plan`, then `fault`, `jaeger_strategy`, `history`, `publication`, `tail_rules`; `stack_rings` |
 //! | tallies | `window`, then `tally`, then `tallies`, `tail_tally` |
 //! | clients without a stream | `pollers`, `reporters` |
 //! | one process | `ledger`, `tail_ledger`, `lending`, then `metrics`, then `record`, then `sampler_record` |
@@ -38,7 +39,7 @@
 //! 2. the list of services (`services`), or that of namespaces with samplers (`samplers`): held for
 //!    writing while a service or a namespace is created, so that a concurrent publication does not
 //!    miss it;
-//! 3. the faults of all services (`control`);
+//! 3. the faults of all services (`control`), or the rings of all stacks (`samplers`);
 //! 4. the state of one service (`service`), or of one namespace's samplers (`samplers`), never of
 //!    two;
 //! 5. the tallies (`tallies`).
@@ -76,6 +77,7 @@ mod service;
 mod services;
 mod session;
 mod settings;
+mod stack_rings;
 mod stream_warnings;
 mod tail_counts;
 mod tail_ledger;

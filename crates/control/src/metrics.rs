@@ -60,6 +60,7 @@ pub(crate) struct Metrics {
 pub(crate) struct SamplerMetrics {
     pub(crate) connected: Gauge,
     pub(crate) pushes: Counter,
+    pub(crate) ring_pushes: Counter,
     pub(crate) acknowledgements: Counter,
     pub(crate) reports: Counter,
     refused_rules: Family<Label<String>, Counter>,
@@ -72,6 +73,8 @@ impl SamplerMetrics {
         registry.register("samplers", help, self.connected.clone());
         let help = "Tail rules sent over streams";
         registry.register("tail_pushes", help, self.pushes.clone());
+        let help = "Rings sent to samplers over streams";
+        registry.register("ring_pushes", help, self.ring_pushes.clone());
         let help = "Tail rules that samplers acknowledged";
         registry.register("tail_acknowledgements", help, self.acknowledgements.clone());
         let help = "Tail rules that samplers refused, by reason";

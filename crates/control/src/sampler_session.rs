@@ -13,7 +13,7 @@ use crate::{
     record,
     rejection::{MessageError, Rejection},
     sampler_record::SamplerRecord,
-    samplers::{DisconnectedSampler, NamespaceSamplers, SamplersState},
+    samplers::{DisconnectedSampler, NamespaceSamplers, SamplerOutgoing, SamplersState},
     served_plan::version_from_proto,
     stream_warnings::StreamWarnings,
     tail_ledger::TailLedger,
@@ -49,8 +49,8 @@ impl SamplerSession {
         (session, held)
     }
 
-    /// The newest rules for the stream.
-    pub(crate) fn outgoing(&self) -> watch::Receiver<Option<Arc<ServedRules>>> {
+    /// The newest messages for the stream.
+    pub(crate) fn outgoing(&self) -> watch::Receiver<SamplerOutgoing> {
         self.samplers.subscribe()
     }
 
@@ -62,6 +62,12 @@ impl SamplerSession {
         record.record_sent(served.version.sequence, oldest);
         self.control.metrics().samplers.pushes.inc();
         Ok(())
+    }
+
+    /// Counts rings as sent. They are not recorded: samplers do not acknowledge them, since the
+    /// generation that they have is a gauge among their metrics.
+    pub(crate) fn count_rings_sent(&self) {
+        self.control.metrics().samplers.ring_pushes.inc();
     }
 
     /// Handles a message after the hello. An invalid one is counted and ignored.

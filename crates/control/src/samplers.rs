@@ -1,4 +1,4 @@
-//! The samplers of all namespaces: their rules, their state, their counts.
+//! The samplers of all namespaces: their rules and rings, their state, their counts.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,12 +8,14 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use spoor_policy::{Namespace, PolicyName};
+use spoor_proto::spoor::sampler::v1::Rings;
 use tokio::sync::watch;
 
 use crate::{
     publication::Publication,
     sampler_record::{ReportedDecisions, SamplerRecord},
     sampler_state::SamplerState,
+    stack_rings::{self, StackRings},
     tail_counts::{TailCounts, TailDecisions},
     tail_rules::{PolicyRules, RulesHistory, ServedRules},
     tail_tally::TailTally,
@@ -21,12 +23,14 @@ use crate::{
 
 /// All namespaces that have samplers.
 ///
-/// Bounded by the numbers of samplers and of policies, since a namespace without samplers or counts
-/// is removed.
+/// Bounded by the numbers of samplers, of policies and of stacks, since a namespace without samplers or
+/// counts is removed, and rings are replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Samplers {
     max_disconnected: usize,
     known: RwLock<BTreeMap<Namespace, Arc<NamespaceSamplers>>>,
+    /// The rings of each namespace with a stack that has any, also of namespaces without samplers.
+    rings: Mutex<BTreeMap<Namespace, StackRings>>,
     /// The samplers whose streams have ended, each once, in the order in which they ended last.
     disconnected: Mutex<VecDeque<DisconnectedSampler>>,
 }
@@ -35,9 +39,16 @@ pub(crate) struct Samplers {
 #[derive(Debug)]
 pub(crate) struct NamespaceSamplers {
     namespace: Namespace,
-    /// The current rules, or `None` before the first publication. Streams that lag skip older ones.
-    outgoing: watch::Sender<Option<Arc<ServedRules>>>,
+    outgoing: watch::Sender<SamplerOutgoing>,
     state: Mutex<SamplersState>,
+}
+
+/// The newest messages for the samplers of a namespace. Streams that lag skip older ones.
+#[derive(Clone, Debug)]
+pub(crate) struct SamplerOutgoing {
+    /// `None` before the first publication.
+    pub(crate) rules: Option<Arc<ServedRules>>,
+    pub(crate) rings: StackRings,
 }
 
 /// The changing state of a namespace's samplers, under one lock.
@@ -64,6 +75,7 @@ impl Samplers {
         Self {
             max_disconnected,
             known: RwLock::default(),
+            rings: Mutex::default(),
             disconnected: Mutex::default(),
         }
     }
@@ -76,11 +88,11 @@ impl Samplers {
         self.known.read().values().cloned().collect()
     }
 
-    /// Returns the samplers of a namespace, with the rules of the current publication if the
-    /// namespace is new.
+    /// Returns the samplers of a namespace, with the rules of the current publication and the current
+    /// rings if the namespace is new.
     ///
     /// `published` runs under the lock that [`Samplers::all`] takes: a publication either finds
-    /// the new namespace in the list, or was stored before `published` loads it.
+    /// the new namespace in the list, or was stored before `published` loads it. So do rings.
     pub(crate) fn get_or_insert(
         &self,
         namespace: &Namespace,
@@ -91,13 +103,26 @@ impl Samplers {
         }
         let mut known = self.known.write();
         let samplers = known.entry(namespace.clone()).or_insert_with(|| {
-            let samplers = NamespaceSamplers::new(namespace.clone());
+            let rings = self.rings.lock().get(namespace).cloned();
+            let samplers = NamespaceSamplers::new(namespace.clone(), rings.unwrap_or_default());
             if let Some(published) = published() {
                 samplers.publish(&published);
             }
             Arc::new(samplers)
         });
         Arc::clone(samplers)
+    }
+
+    /// Replaces the rings of all stacks, and serves them to the samplers in each namespace.
+    pub(crate) fn set_rings(&self, rings: BTreeMap<(Namespace, String), Rings>) {
+        *self.rings.lock() = stack_rings::encode(rings);
+        let namespaces = self.all();
+        // Locked again: of two concurrent calls, the rings stored last must be sent last.
+        let rings = self.rings.lock();
+        for samplers in namespaces {
+            let rings = rings.get(&samplers.namespace).cloned();
+            samplers.set_rings(rings.unwrap_or_default());
+        }
     }
 
     /// Keeps the record of a disconnected sampler in case it reconnects. If there are too many such
@@ -135,10 +160,10 @@ impl Samplers {
 }
 
 impl NamespaceSamplers {
-    fn new(namespace: Namespace) -> Self {
+    fn new(namespace: Namespace, rings: StackRings) -> Self {
         Self {
             namespace,
-            outgoing: watch::Sender::new(None),
+            outgoing: watch::Sender::new(SamplerOutgoing { rules: None, rings }),
             state: Mutex::default(),
         }
     }
@@ -152,8 +177,8 @@ impl NamespaceSamplers {
         self.state.lock()
     }
 
-    /// The current rules, for a new stream.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<ServedRules>>> {
+    /// The newest messages, for a new stream.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<SamplerOutgoing> {
         self.outgoing.subscribe()
     }
 
@@ -174,7 +199,17 @@ impl NamespaceSamplers {
         state.serve(served.clone(), Instant::now());
         // Under the lock of the state, so that a sampler that registers at the same time finds the same
         // rules in both: it must not be regarded as current and then be sent older rules.
-        self.outgoing.send_replace(Some(served));
+        self.outgoing
+            .send_modify(|outgoing| outgoing.rules = Some(served));
+    }
+
+    fn set_rings(&self, rings: StackRings) {
+        // Equal rings would wake all streams of the namespace for nothing.
+        self.outgoing.send_if_modified(|outgoing| {
+            let is_new = outgoing.rings != rings;
+            outgoing.rings = rings;
+            is_new
+        });
     }
 
     /// Every sampler that is connected or remembered, by instance.

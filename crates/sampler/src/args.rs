@@ -85,4 +85,17 @@ pub struct SamplerArgs {
         hide_default_value = true
     )]
     pub stack: String,
+    /// Address of the peers' port of each sampler of the stack, with {ordinal} in place of its
+    /// ordinal, such as tracing-sampler-{ordinal}.tracing-sampler-pods:4320. Traces are divided among
+    /// these samplers. The own ordinal is the number at the end of service.instance.id
+    #[arg(long, env = "SPOOR_PEERS", value_name = "ADDRESS")]
+    pub peers: Option<String>,
+    /// Address to listen on for the other samplers of the stack, with --peers
+    #[arg(
+        long,
+        env = "SPOOR_PEERS_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:4320"
+    )]
+    pub peers_listen: SocketAddr,
 }

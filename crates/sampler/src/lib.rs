@@ -8,13 +8,19 @@
 //! - The sending loop: batches of kept spans go to the receiver, with retries for as long as it
 //!   takes. While it is unavailable, the sampler holds what fits and then refuses requests, so that
 //!   senders wait.
+//! - The peers: other samplers of the same stack, among which traces are divided.
 //! - [`Sampler`]: the start, the listeners and the shutdown.
 
 mod args;
 mod in_force;
 mod metrics;
+mod otlp;
 mod output;
+mod peers;
+mod phase;
+mod port;
 mod readiness;
+mod rings;
 mod rules;
 mod sampler;
 mod saved;
@@ -25,4 +31,4 @@ mod stream;
 pub use args::SamplerArgs;
 pub use rules::{InvalidRules, Rules};
 pub use sampler::{Sampler, SamplerError};
-pub use settings::{ControlSettings, SamplerSettings};
+pub use settings::{ControlSettings, PeersSettings, SamplerSettings};

@@ -10,14 +10,19 @@ use prometheus_client::{
 };
 use spoor_traces::Forwarder;
 
-use crate::{in_force::RulesInForce, send::SendCounts};
+use crate::{in_force::RulesInForce, peers::Peers, send::SendCounts};
 
 /// All metrics of the sampler. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics(Arc<Registry>);
 
 impl Metrics {
-    pub(crate) fn new(forwarder: &Forwarder, sent: &SendCounts, rules: Arc<RulesInForce>) -> Self {
+    pub(crate) fn new(
+        forwarder: &Forwarder,
+        sent: &SendCounts,
+        rules: Arc<RulesInForce>,
+        peers: Option<&Peers>,
+    ) -> Self {
         let mut registry = Registry::default();
         forwarder.register(&mut registry);
         sent.register(&mut registry);
@@ -26,6 +31,15 @@ impl Metrics {
         let help = "Spans of the journal sent again after the start, as they were not confirmed";
         registry.register("spoor_sampler_spans_resent", help, resent);
         registry.register_collector(Box::new(RuleMetrics(rules)));
+        if let Some(peers) = peers {
+            let name = "spoor_sampler_forward_failures";
+            let help = "Calls to other samplers that failed and are repeated";
+            registry.register(name, help, peers.failures.clone());
+        }
+        registry.register_collector(Box::new(ForwardMetrics {
+            forwarder: forwarder.clone(),
+            has_peers: peers.is_some(),
+        }));
         Self(Arc::new(registry))
     }
 
@@ -78,4 +92,56 @@ impl Collector for RuleMetrics {
         ];
         ConstGauge::new(1_i64).encode(gauge.encode_family(&labels)?)
     }
+}
+
+/// Reads what is left in the forwarder, and the state of its rings, when it is scraped.
+#[derive(Debug)]
+struct ForwardMetrics {
+    forwarder: Forwarder,
+    has_peers: bool,
+}
+
+impl Collector for ForwardMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let pending = self.forwarder.forward_pending();
+        let for_peers: usize = pending.iter().map(|(_, bytes)| *bytes).sum();
+        // In the order of their path, so that nothing is missed that moves on meanwhile.
+        let traces = self.forwarder.totals().traces_gathering;
+        let bytes = self.forwarder.backlog().bytes;
+        let undelivered = traces + (for_peers + bytes) as u64;
+        let name = "spoor_sampler_undelivered";
+        let help = "Traces that wait, and bytes to send and for other samplers, added up: 0 if \
+                    nothing is left";
+        gauge(&mut encoder, name, help, undelivered)?;
+        if !self.has_peers {
+            return Ok(());
+        }
+        let rings = self.forwarder.rings();
+        let generation = rings.map_or(0, |rings| rings.generation());
+        let name = "spoor_sampler_rings_generation";
+        let help = "Generation of the rings in force; 0 if they are not known yet";
+        gauge(&mut encoder, name, help, generation)?;
+        let name = "spoor_sampler_rings_settled_generation";
+        let help = "Generation of the rings since which all traces that it knows began; 0 if they \
+                    are not known yet";
+        gauge(
+            &mut encoder,
+            name,
+            help,
+            self.forwarder.settled_generation(),
+        )?;
+        let name = "spoor_sampler_forward_pending";
+        let help = "Bytes of spans that wait for another sampler";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (peer, bytes) in pending {
+            let labels = [("peer", peer.to_string())];
+            ConstGauge::new(bytes as u64).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(value).encode(gauge)
 }

@@ -2,38 +2,42 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use opentelemetry_sdk::Resource;
 use spoor_runtime::{
-    Api, BindError, CutOff, Health, Listener, ReflectionError, Sockets, bind, by_protocol,
-    grpc_fallback, ops_listener, ops_router, with_hints, with_introspection,
+    BindError, CutOff, Limits, ReflectionError, Sockets, bind, ops_listener, ops_router,
 };
 use spoor_telemetry::{
     control_stream::{Intervals, keep_connected},
     export::{self, ExporterError},
 };
-use spoor_traces::{Forwarder, JournalError, OTLP_DESCRIPTORS, Recovery};
+use spoor_traces::{Forwarder, JournalError, PeerSettings, Recovery};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::{
     ControlSettings, Rules, SamplerSettings,
     in_force::{HeldRules, RulesInForce},
     metrics::Metrics,
+    otlp,
+    peers::{self, Peers},
+    phase::{Phase, Phases},
+    port::Port,
     readiness::Readiness,
+    rings::RingsFile,
     saved::RulesFile,
     send::{SendCounts, Sender},
     stream::RuleSessions,
 };
 
-/// The time that requests in flight have to finish after a shutdown begins. They end when their
-/// spans are accepted.
-const REQUEST_GRACE: Duration = Duration::from_secs(5);
 /// The time to send the last spans at a shutdown. Kubernetes allows 30 s for everything.
 const SEND_GRACE: Duration = Duration::from_secs(15);
 /// The time that scrapes in progress have at a shutdown.
 const OPS_GRACE: Duration = Duration::from_secs(1);
+/// The most connections and requests of peers, of which there are at most 63. Each has one call in
+/// progress, besides those that it has stopped waiting for.
+const MAX_PEER_REQUESTS: usize = 256;
+const PEERS_LISTEN: &str = "--peers-listen";
 
 /// A failure to start or to run a sampler.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +64,12 @@ pub enum SamplerError {
 
 /// A sampler that has its ports, its rules and its journal.
 pub struct Sampler {
+    listen: SocketAddr,
     listener: Sockets,
     ops: Sockets,
+    /// The port for the peers, and their state.
+    peers: Option<(Sockets, Arc<Peers>)>,
+    phases: Phases,
     forwarder: Forwarder,
     /// Stops the forwarder once the last request has ended.
     stop_forwarder: CancellationToken,
@@ -81,32 +89,53 @@ impl Sampler {
         // First, since a port in use is found at once, and connections may wait in the kernel.
         let listener = bind(settings.listen, "--listen")?;
         let ops = bind(settings.ops_listen, "--ops-listen")?;
+        let peers_listener = settings.peers.as_ref();
+        let peers_listener = peers_listener.map(|peers| bind(peers.listen, PEERS_LISTEN));
+        let peers_listener = peers_listener.transpose()?;
         let exporter = export::otlp(&settings.output, &Resource::builder_empty().build())?;
         let mut forwarder = settings.forwarder;
         let journal = forwarder.journal.as_ref();
         let file = journal.map(|journal| RulesFile::in_folder(&journal.folder));
+        let rings = journal.map(|journal| RingsFile::in_folder(&journal.folder));
         let saved = file.as_ref().and_then(load);
         let held = saved.as_ref().map(HeldRules::from);
         forwarder.rules = saved.map(|rules| (rules.version, rules.table));
+        let peers = settings.peers.zip(rings).map(|(peers, file)| {
+            let saved = file.load();
+            forwarder.peers = Some(PeerSettings {
+                own: peers.own,
+                // Former rings may have ended while any other sampler was unavailable.
+                rings: saved.clone().filter(|_| peers.own == 0),
+            });
+            (peers, (file, saved))
+        });
         let stop_forwarder = CancellationToken::new();
         let forwarder = Forwarder::start(forwarder, stop_forwarder.clone())?;
         if file.is_some() {
             log_recovery(forwarder.recovery());
         }
+        let phases = Phases::default();
+        let peers = peers.map(|(peers, file)| {
+            Arc::new(Peers::new(peers, forwarder.clone(), file, phases.clone()))
+        });
         let rules = Arc::new(RulesInForce::new(forwarder.clone(), file, held));
         let identity = (settings.stack, settings.instance);
+        let in_force = (Arc::clone(&rules), peers.clone());
         let stream = settings
             .control
-            .map(|control| sessions(control, identity, Arc::clone(&rules)))
+            .map(|control| sessions(control, identity, in_force))
             .transpose()?;
         let counts = SendCounts::default();
         Ok(Self {
+            listen: settings.listen,
             listener,
             ops,
             stop_forwarder,
-            readiness: Readiness::new(Arc::clone(&rules), stream.is_some()),
-            metrics: Metrics::new(&forwarder, &counts, rules),
+            readiness: Readiness::new(phases.clone(), Arc::clone(&rules), stream.is_some()),
+            metrics: Metrics::new(&forwarder, &counts, rules, peers.as_deref()),
             sender: Sender::new(forwarder.clone(), exporter, counts),
+            peers: peers_listener.zip(peers),
+            phases,
             forwarder,
             stream,
         })
@@ -135,13 +164,27 @@ impl Sampler {
     /// # Errors
     /// [`SamplerError::Reflection`], [`SamplerError::CutOff`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), SamplerError> {
-        let (router, health) = otlp(&self.forwarder).await?;
-        let (give_up, stop_stream, stop_ops) = (
+        let (phases, listen) = (self.phases, ("--listen", self.listen));
+        let otlp = Port::new(listen, self.listener, otlp::router(&self.forwarder).await?);
+        let (peers_port, peers) = match self.peers {
+            Some((sockets, peers)) => {
+                let router = peers::router(Arc::clone(&peers)).await?;
+                let port = Port::new((PEERS_LISTEN, peers.listen()), sockets, router);
+                (Some(port.limits(peer_limits())), Some(peers))
+            }
+            None => (None, None),
+        };
+        match &peers {
+            Some(peers) => peers.update_phase(),
+            None => phases.enter(|| Phase::Serving),
+        }
+        let (give_up, stop_calls, stop_stream, stop_ops) = (
+            CancellationToken::new(),
             CancellationToken::new(),
             CancellationToken::new(),
             CancellationToken::new(),
         );
-        let (metrics, readiness) = (self.metrics, self.readiness.clone());
+        let (metrics, readiness) = (self.metrics, self.readiness);
         let ops = ops_router(move || metrics.text(), move || readiness.check());
         let ops = ops_listener(self.ops, ops).serve(OPS_GRACE, stop_ops.clone());
         let ops = tokio::spawn(ops);
@@ -150,11 +193,27 @@ impl Sampler {
             tokio::spawn(follow_rules(sessions, stop))
         });
         let sending = tokio::spawn(self.sender.run(give_up.clone()));
-        self.readiness.set_serving(true);
-        let served = serve(self.listener, router, health, &shutdown, &self.readiness).await;
+        let calls = peers.clone();
+        let calls = calls.map(|peers| tokio::spawn(peers.call_all(stop_calls.clone())));
+        let leaving = async {
+            shutdown.cancelled().await;
+            phases.enter(|| Phase::Leaving);
+        };
+        let (served, peers_served, ()) = tokio::join!(
+            otlp.serve(&phases, |phase| phase == Phase::Serving),
+            serve_peers(peers_port, &phases),
+            leaving,
+        );
         // After the last request, whose spans are decided, too.
         self.stop_forwarder.cancel();
-        finish_sending(sending, give_up).await;
+        tokio::join!(
+            finish_sending(sending, give_up),
+            finish_forwarding(peers.as_deref())
+        );
+        stop_calls.cancel();
+        if let Some(calls) = calls {
+            log_panic(calls.await);
+        }
         self.forwarder.give_up();
         log_unsent(&self.forwarder);
         // After the last decision, which the final report contains.
@@ -164,7 +223,29 @@ impl Sampler {
         }
         stop_ops.cancel();
         log_panic(ops.await);
-        Ok(served?)
+        Ok(served.and(peers_served)?)
+    }
+}
+
+fn peer_limits() -> Limits {
+    Limits {
+        max_connections: MAX_PEER_REQUESTS,
+        max_requests: MAX_PEER_REQUESTS,
+        ..Limits::default()
+    }
+}
+
+/// Serves the calls of peers until the sampler leaves.
+async fn serve_peers(port: Option<Port>, phases: &Phases) -> Result<(), CutOff> {
+    match port {
+        Some(port) => port.serve(phases, |phase| phase != Phase::Leaving).await,
+        None => Ok(()),
+    }
+}
+
+async fn finish_forwarding(peers: Option<&Peers>) {
+    if let Some(peers) = peers {
+        peers.finish_forwarding().await;
     }
 }
 
@@ -186,6 +267,7 @@ fn log_recovery(recovery: Recovery) {
         requests = recovery.requests,
         decisions = recovery.decisions,
         traces_waiting = recovery.traces_waiting,
+        parts_waiting = recovery.parts_waiting,
         resent = recovery.resent,
         corrupt_files = recovery.corrupt_files,
         skipped_records = recovery.skipped_records,
@@ -196,7 +278,7 @@ fn log_recovery(recovery: Recovery) {
 fn sessions(
     control: ControlSettings,
     (stack, instance): (String, String),
-    rules: Arc<RulesInForce>,
+    (rules, peers): (Arc<RulesInForce>, Option<Arc<Peers>>),
 ) -> Result<RuleSessions, SamplerError> {
     Ok(RuleSessions {
         endpoint: Endpoint::new(control.endpoint).map_err(SamplerError::ControlEndpoint)?,
@@ -206,56 +288,13 @@ fn sessions(
         instance,
         start: uuid::Uuid::new_v4().to_string(),
         rules,
+        peers,
     })
 }
 
 async fn follow_rules(mut sessions: RuleSessions, stop: CancellationToken) {
     let intervals = sessions.intervals;
     keep_connected(&mut sessions, intervals, &stop).await;
-}
-
-/// OTLP over gRPC and HTTP, with gRPC health and reflection.
-async fn otlp(forwarder: &Forwarder) -> Result<(Router, Health), ReflectionError> {
-    const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
-    let routes = Routes::from(forwarder.otlp_grpc());
-    let (routes, health) = with_introspection(routes, &[SERVICE], OTLP_DESCRIPTORS).await?;
-    let grpc = grpc_fallback(
-        routes.into_axum_router(),
-        "this port serves OTLP's TraceService",
-    );
-    let router = by_protocol(forwarder.otlp_http(), grpc);
-    Ok((with_hints(router, hint), health))
-}
-
-/// The hint for requests of other APIs.
-fn hint(api: Api) -> Option<String> {
-    match api {
-        Api::OtlpTraces | Api::OtlpMetrics | Api::OtlpOthers => None,
-        Api::JaegerQuery | Api::JaegerSampling | Api::Zipkin => {
-            Some("a sampler accepts spans over OTLP and forwards them".to_owned())
-        }
-    }
-}
-
-/// Receives until the shutdown, and then until the requests in flight have ended.
-async fn serve(
-    sockets: Sockets,
-    router: Router,
-    health: Health,
-    shutdown: &CancellationToken,
-    readiness: &Readiness,
-) -> Result<(), CutOff> {
-    // Health reports NOT_SERVING before the listener closes, so that balancers stop sending first.
-    let stop_listening = CancellationToken::new();
-    let serving = Listener::new(sockets, router).serve(REQUEST_GRACE, stop_listening.clone());
-    let stopping = async {
-        shutdown.cancelled().await;
-        readiness.set_serving(false);
-        health.shut_down().await;
-        stop_listening.cancel();
-    };
-    let (served, ()) = tokio::join!(serving, stopping);
-    served
 }
 
 /// Waits until all spans are sent, or the grace period ends.
@@ -274,17 +313,25 @@ async fn finish_sending(mut sending: JoinHandle<()>, give_up: CancellationToken)
 fn log_unsent(forwarder: &Forwarder) {
     let bytes = forwarder.backlog().bytes;
     let traces_waiting = forwarder.totals().traces_gathering;
-    if bytes == 0 && traces_waiting == 0 {
+    let pending = forwarder.forward_pending().into_iter();
+    let bytes_for_peers: usize = pending.map(|(_, bytes)| bytes).sum();
+    if bytes == 0 && traces_waiting == 0 && bytes_for_peers == 0 {
         return;
     }
     if forwarder.decides_at_shutdown() {
         tracing::error!(
             bytes,
             traces_waiting,
+            bytes_for_peers,
             "spans lost, since they could not be sent in time"
         );
     } else {
-        tracing::info!(bytes, traces_waiting, "spans are left for the next start");
+        tracing::info!(
+            bytes,
+            traces_waiting,
+            bytes_for_peers,
+            "spans are left for the next start"
+        );
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// The most requests in progress. More would not send faster to one receiver, and each may be sent
 /// twice if the sampler is killed.
@@ -93,12 +93,27 @@ impl Sender {
 
     async fn deliver(&self, batch: Batch) {
         let in_flight = InFlight::new(&self.counts.in_flight);
-        match self.send_with_retries(&batch).await {
+        match self.send_despite_panics(&batch).await {
             Ok(accepted) => self.count(&accepted, &batch),
             Err(reason) => self.count_refused(batch.spans, &reason),
         }
         drop(in_flight);
-        self.forwarder.sent(&batch);
+        self.forwarder.sent(&batch).await;
+    }
+
+    /// As [`Self::send_with_retries`]. A panic is a failed attempt: otherwise the batch would take
+    /// room for ever, and a restart would send all that came after it again.
+    async fn send_despite_panics(&self, batch: &Batch) -> Result<ExportResponse, String> {
+        let mut backoff = Backoff::new(MIN_RETRY_DELAY);
+        loop {
+            let (sender, batch) = (self.clone(), batch.clone());
+            let sending = tokio::spawn(async move { sender.send_with_retries(&batch).await });
+            match AbortOnDropHandle::new(sending).await {
+                Ok(sent) => return sent,
+                Err(panic) => self.record_failure(&panic.to_string()),
+            }
+            sleep(backoff.next_delay(MAX_RETRY_DELAY)).await;
+        }
     }
 
     /// Sends a batch until the receiver accepts it; an error is its reason for never doing so.
@@ -123,8 +138,7 @@ impl Sender {
                 Ok(Err(Failure::ReceiverFailed(reason))) => (None, reason),
                 Err(_) => (None, "no response in time".to_owned()),
             };
-            self.counts.failures.inc();
-            self.log_failure(&reason);
+            self.record_failure(&reason);
             // Not before the time that the receiver requests.
             let requested = after.unwrap_or_default().min(MAX_REQUESTED_DELAY);
             sleep(backoff.next_delay(MAX_RETRY_DELAY).max(requested)).await;
@@ -149,7 +163,8 @@ impl Sender {
         }
     }
 
-    fn log_failure(&self, reason: &str) {
+    fn record_failure(&self, reason: &str) {
+        self.counts.failures.inc();
         if !self.is_failing.swap(true, Relaxed) {
             tracing::warn!(reason, "cannot send spans; retrying");
         }
@@ -175,5 +190,89 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{net::SocketAddr, sync::atomic::AtomicU32};
+
+    use axum::body::Bytes;
+    use opentelemetry_proto::tonic::{
+        collector::trace::v1::ExportTraceServiceRequest,
+        trace::v1::{ResourceSpans, ScopeSpans, Span},
+    };
+    use opentelemetry_sdk::trace::SpanData;
+    use prost::Message;
+    use spoor_runtime::{Listener, bind};
+    use spoor_telemetry::export::Sending;
+    use spoor_traces::ForwarderSettings;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// An exporter that panics in its first attempt.
+    #[derive(Default)]
+    struct Panicking(AtomicU32);
+
+    impl Export for Panicking {
+        fn encode(&self, _: Vec<SpanData>) -> Bytes {
+            Bytes::new()
+        }
+
+        fn send(&self, _: Bytes) -> Sending<'_> {
+            assert!(self.0.fetch_add(1, Relaxed) > 0, "the first attempt");
+            Box::pin(async { Ok(ExportResponse::default()) })
+        }
+    }
+
+    fn request() -> Vec<u8> {
+        let span = Span {
+            trace_id: vec![1; 16],
+            span_id: vec![1; 8],
+            ..Span::default()
+        };
+        let scope_spans = ScopeSpans {
+            spans: vec![span],
+            ..ScopeSpans::default()
+        };
+        let resource_spans = ResourceSpans {
+            scope_spans: vec![scope_spans],
+            ..ResourceSpans::default()
+        };
+        ExportTraceServiceRequest {
+            resource_spans: vec![resource_spans],
+        }
+        .encode_to_vec()
+    }
+
+    #[tokio::test]
+    async fn batch_is_sent_after_a_panic() {
+        let stop = CancellationToken::new();
+        let forwarder = Forwarder::start(ForwarderSettings::default(), stop.clone()).unwrap();
+        let sockets = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--listen").unwrap();
+        let url = format!("http://{}/v1/traces", sockets.local_addr().unwrap());
+        let listener = Listener::new(sockets, forwarder.otlp_http());
+        let _serving = tokio::spawn(listener.serve(Duration::ZERO, stop.clone()));
+        let post = reqwest::Client::new()
+            .post(url)
+            .header("content-type", "application/x-protobuf");
+        let response = post.body(request()).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+
+        let counts = SendCounts::default();
+        let exporter = Arc::new(Panicking::default());
+        let sender = Sender::new(forwarder.clone(), exporter, counts.clone());
+        let sending = tokio::spawn(sender.run(CancellationToken::new()));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while counts.spans.get() == 0 || forwarder.backlog().bytes > 0 {
+            assert!(Instant::now() < deadline, "{:?}", forwarder.backlog());
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!((counts.spans.get(), counts.failures.get()), (1, 1));
+        stop.cancel();
+        sending.await.unwrap();
     }
 }

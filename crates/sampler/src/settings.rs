@@ -1,5 +1,7 @@
 //! The settings of the sampler, from its options and environment variables.
 
+mod peers;
+
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use http::Uri;
@@ -9,6 +11,8 @@ use spoor_telemetry::{TelemetrySettings, control_stream::Credentials, settings::
 use spoor_traces::{ForwarderSettings, JournalSettings, ReceiveSettings, TailSettings};
 
 use crate::{SamplerArgs, output::leads_to};
+
+pub use peers::PeersSettings;
 
 /// A shorter wait would decide before the spans of a trace have arrived, and a longer one is
 /// certainly a mistake.
@@ -39,6 +43,9 @@ pub struct SamplerSettings {
     pub output: OtlpSettings,
     /// The source of the tail rules. Without it, those that were saved stay in force.
     pub control: Option<ControlSettings>,
+    /// The other samplers of the stack. Without them, the sampler decides on every trace. They
+    /// require a journal.
+    pub peers: Option<PeersSettings>,
     /// The TracingStack that the sampler belongs to. Empty for a sampler outside a cluster.
     pub stack: String,
     /// OpenTelemetry's `service.instance.id`.
@@ -124,6 +131,7 @@ impl SamplerArgs {
             endpoint,
             credentials: environment.credentials.clone(),
         });
+        let peers = self.peers(&environment.instance, reader);
         // Only the log is left: spans of the sampler's own work would lead to more work.
         environment.is_disabled = true;
         Some(SamplerSettings {
@@ -132,6 +140,7 @@ impl SamplerArgs {
             forwarder: self.forwarder(),
             output,
             control,
+            peers,
             instance: environment.instance.clone(),
             stack: self.stack,
             log: environment,

@@ -3,11 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use spoor_proto::spoor::control::v1::{
-    Acknowledgement, ControlMessage, Refusal, SamplerHello, SamplerMessage, TailCount, TailReport,
-    TailRules, control_message, sampler_message::Message,
-    tail_rule_stream_client::TailRuleStreamClient,
+use spoor_proto::spoor::{
+    control::v1::{
+        Acknowledgement, ControlMessage, Refusal, SamplerHello, SamplerMessage, TailCount,
+        TailReport, TailRules, control_message, sampler_message::Message,
+        tail_rule_stream_client::TailRuleStreamClient,
+    },
+    sampler::v1::Rings,
 };
+use spoor_runtime::LogLimit;
 use spoor_telemetry::control_stream::{
     Connection, Credentials, Exchange, Intervals, Link, SessionError, Sessions, in_parts,
 };
@@ -15,7 +19,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
-use crate::in_force::{RulesInForce, to_wire};
+use crate::{
+    in_force::{RulesInForce, to_wire},
+    peers::Peers,
+};
 
 /// The longest message with rules. A rule may take 16 KiB.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 32 << 20;
@@ -23,6 +30,9 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 32 << 20;
 /// The most bytes of counts in one report. The control plane accepts messages of 4 MiB with 262,144
 /// counts of policies and rules, of which each takes at least seven bytes.
 const MAX_COUNTS_BYTES: usize = 1 << 20;
+
+/// Rings that are not adopted are attempted again with each report.
+static REFUSED_RINGS: LogLimit = LogLimit::new();
 
 /// The sessions in which the sampler receives its rules.
 #[derive(Debug)]
@@ -35,6 +45,8 @@ pub(crate) struct RuleSessions {
     /// The ID of this process, which is one run of the instance.
     pub(crate) start: String,
     pub(crate) rules: Arc<RulesInForce>,
+    /// Receive rings, if there are peers.
+    pub(crate) peers: Option<Arc<Peers>>,
 }
 
 type RuleExchange = Exchange<SamplerMessage, ControlMessage>;
@@ -56,6 +68,7 @@ impl Sessions for RuleSessions {
             link,
             opened: Instant::now(),
             last: None,
+            rings: None,
         };
         let ended = session.serve(shutdown).await;
         self.rules.set_connected(false);
@@ -95,6 +108,8 @@ struct Session<'a> {
     opened: Instant,
     /// All counts that were reported in this session, and the time of the last report.
     last: Option<(Vec<TailCount>, Instant)>,
+    /// The rings that could not be adopted yet. The control plane does not send them again.
+    rings: Option<Rings>,
 }
 
 impl Session<'_> {
@@ -112,7 +127,12 @@ impl Session<'_> {
                     return Ok(());
                 }
                 received = self.exchange.receive() => self.handle(received?).await?,
-                _ = reports.tick() => self.report().await?,
+                _ = reports.tick() => {
+                    if let Some(rings) = self.rings.take() {
+                        self.adopt(rings).await;
+                    }
+                    self.report().await?;
+                }
             }
         }
     }
@@ -121,10 +141,29 @@ impl Session<'_> {
         self.set_accepted();
         match received.message {
             Some(control_message::Message::Rules(rules)) => self.install(rules).await,
-            // This version does not share traces with others. Or a later version of the protocol
-            // added the message.
-            Some(control_message::Message::Rings(_)) | None => Ok(()),
+            Some(control_message::Message::Rings(rings)) => {
+                self.adopt(rings).await;
+                Ok(())
+            }
+            // A later version of the protocol added the message.
+            None => Ok(()),
         }
+    }
+
+    /// Puts rings in force, or keeps them for another attempt.
+    async fn adopt(&mut self, rings: Rings) {
+        let Some(peers) = &self.sessions.peers else {
+            return;
+        };
+        self.rings = match peers.adopt(&rings).await {
+            Ok(()) => None,
+            Err(error) => {
+                if let Some(suppressed) = REFUSED_RINGS.admit() {
+                    tracing::warn!(%error, suppressed, "rings of the control plane not adopted");
+                }
+                Some(rings)
+            }
+        };
     }
 
     async fn install(&mut self, received: TailRules) -> Result<(), SessionError> {

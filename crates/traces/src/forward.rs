@@ -6,6 +6,7 @@ mod division;
 mod forwarding;
 mod in_flight;
 mod journal;
+mod journaled;
 mod metrics;
 mod outgoing;
 mod peers;
@@ -23,7 +24,7 @@ use std::{
 };
 
 use axum::Router;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use spoor_policy::{TailTable, Version};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -32,13 +33,14 @@ use crate::{
     OutOfMemory, ReceiveSettings, Rejected, ScanError, TailCount, TailSettings, Totals,
     memory::Reservation,
     receiver::{AcceptError, MAX_EARLY_DECISION_TIME, Receiver, SpanSink},
-    scan::{self, Scanned},
+    scan::{Scanned, SourceLimits, scan_within},
     tail::{TailSampler, decide_in_rounds},
 };
 
 pub use batches::Batch;
 use division::Division;
 pub use journal::{JournalError, JournalId, JournalSettings};
+use journaled::{Appender, Journaled};
 use outgoing::Outgoing;
 pub use peers::PeerSettings;
 pub use queues::{Forward, ForwardedPart};
@@ -102,7 +104,7 @@ pub struct Forwarder {
 }
 
 struct Shared {
-    state: Mutex<State>,
+    journaled: Journaled,
     recovery: Recovery,
     decides_at_shutdown: bool,
     /// Requests may have to be divided.
@@ -133,9 +135,9 @@ impl Forwarder {
         settings: ForwarderSettings,
         shutdown: CancellationToken,
     ) -> Result<Self, JournalError> {
-        let (state, recovery) = State::new(&settings)?;
+        let (journaled, recovery) = Journaled::open(&settings)?;
         let shared = Arc::new(Shared {
-            state: Mutex::new(state),
+            journaled,
             recovery,
             decides_at_shutdown: settings.decides_at_shutdown || settings.journal.is_none(),
             has_peers: settings.peers.is_some() && settings.journal.is_some(),
@@ -159,14 +161,14 @@ impl Forwarder {
     /// Puts tail rules in force for all later decisions, including those on traces that are already
     /// waiting.
     pub fn set_tail(&self, version: Version, table: TailTable) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.state();
         state.sampler.set_counted_table(version, table);
     }
 
     /// The decisions by the rules of the latest versions, for each policy.
     #[must_use]
     pub fn tail_counts(&self) -> Vec<TailCount> {
-        self.shared.state.lock().sampler.counts()
+        self.shared.state().sampler.counts()
     }
 
     /// The OTLP receiver over HTTP: `POST /v1/traces`, with responses for the other signals.
@@ -182,13 +184,13 @@ impl Forwarder {
     /// The outcomes of all spans so far, as a consistent snapshot.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.shared.state.lock().sampler.totals()
+        self.shared.state().sampler.totals()
     }
 
     /// The spans to send.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        self.shared.state.lock().backlog()
+        self.shared.state().backlog()
     }
 
     /// The next batch to send; `None` once the sampler has shut down and all are sent. The caller
@@ -198,7 +200,7 @@ impl Forwarder {
             // Created before the check, so that no batch is missed between check and wait.
             let has_batch = self.shared.has_batch.notified();
             {
-                let mut state = self.shared.state.lock();
+                let mut state = self.shared.state();
                 if let Some(batch) = state.next_batch() {
                     return Some(batch);
                 }
@@ -210,10 +212,16 @@ impl Forwarder {
         }
     }
 
-    /// Frees the room of a batch that was sent, or given up. With a journal, a batch that is never
-    /// reported is sent again after a restart.
-    pub fn sent(&self, batch: &Batch) {
-        self.shared.state.lock().sent(batch);
+    /// Frees the room of a batch that was sent, or given up, and confirms it in the journal. With a
+    /// journal, a batch that is never reported is sent again after a restart.
+    pub async fn sent(&self, batch: &Batch) {
+        let is_to_confirm = self.shared.state().sent(batch);
+        if is_to_confirm {
+            self.on_blocking_thread(|shared| {
+                shared.journaled.appender().confirm();
+            })
+            .await;
+        }
     }
 
     /// Returns whether the waiting traces are decided at a shutdown, since the next start would not
@@ -225,10 +233,11 @@ impl Forwarder {
 
     /// Ends a shutdown although traces wait or spans are not sent.
     pub fn give_up(&self) {
-        let mut state = self.shared.state.lock();
-        state.is_drained = true;
-        state.has_given_up = true;
-        drop(state);
+        {
+            let mut state = self.shared.state();
+            state.is_drained = true;
+            state.has_given_up = true;
+        }
         self.shared.has_parts.notify_waiters();
     }
 
@@ -241,27 +250,27 @@ impl Forwarder {
                 _ = ticks.tick() => {}
             }
             // A sampler that does not know the rings does not know the peers to wait for, either.
-            if !self.shared.state.lock().is_learning() {
+            if !self.shared.state().is_learning() {
                 self.decide_while(|sampler, outgoing| {
                     sampler.decide_due(Instant::now(), MAX_DECISIONS_PER_LOCK, outgoing)
                         || sampler.decide_for_refused(outgoing)
                 })
                 .await;
             }
-            self.flush(false);
+            self.flush(false).await;
         }
         // Closes first: otherwise traces could arrive as fast as they are decided.
         self.receiver.close();
-        self.shared.state.lock().is_leaving = true;
+        self.shared.state().is_leaving = true;
         self.shared.has_parts.notify_waiters();
-        while self.shared.decides_at_shutdown && self.shared.state.lock().is_draining() {
+        while self.shared.decides_at_shutdown && self.shared.state().is_draining() {
             self.decide_while(|sampler, outgoing| sampler.decide_waiting(outgoing))
                 .await;
-            self.flush(false);
+            self.flush(false).await;
             // Without room for kept spans, the other traces wait until some are sent.
             ticks.tick().await;
         }
-        self.flush(true);
+        self.flush(true).await;
     }
 
     /// Decides in rounds, between which receivers get the lock, until `decide_some` returns false.
@@ -271,22 +280,39 @@ impl Forwarder {
     ) {
         let shared = Arc::clone(&self.shared);
         decide_in_rounds(move || {
-            let mut state = shared.state.lock();
-            let has_more = state.decide(&decide_some);
-            MutexGuard::unlock_fair(state);
+            let mut appender = shared.journaled.appender();
+            let has_more = appender.decide(&decide_some);
+            appender.end();
             has_more
         })
         .await;
     }
 
-    fn flush(&self, is_last: bool) {
-        let mut state = self.shared.state.lock();
-        state.outgoing.batches.complete();
-        state.is_drained |= is_last;
-        let unneeded = state.clean_up();
-        drop(state);
-        self.shared.has_batch.notify_waiters();
-        journal::delete(&unneeded);
+    async fn flush(&self, is_last: bool) {
+        self.on_blocking_thread(move |shared| {
+            shared.state().outgoing.batches.complete();
+            shared.has_batch.notify_waiters();
+            // May take long, and makes more batches ready if decisions could not be written before.
+            let unneeded = shared.journaled.appender().clean_up();
+            if is_last {
+                let mut state = shared.state();
+                state.outgoing.batches.complete();
+                state.is_drained = true;
+            }
+            shared.has_batch.notify_waiters();
+            journal::delete(&unneeded);
+        })
+        .await;
+    }
+
+    /// Does something that may wait for the disk. The asynchronous worker threads, of which there
+    /// are two, serve the probes and scrapes meanwhile.
+    async fn on_blocking_thread(&self, work: impl FnOnce(&Shared) + Send + 'static) {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+        if let Err(error) = done {
+            tracing::error!(%error, "cannot write to the journal");
+        }
     }
 }
 
@@ -297,23 +323,28 @@ impl SpanSink for Arc<Shared> {
         reservation: &mut Reservation,
     ) -> Result<Rejected, AcceptError> {
         // The scan takes longest and shares nothing, so it comes before the lock.
-        let scanned = scan::scan(request, reservation)?;
+        let scanned = scan_within(request, SourceLimits::FORWARDER, reservation)?;
         let division = self.divide(&scanned, Visited::default());
-        let mut state = self.make_room(request.len())?;
-        state.accept(request, &scanned, division)?;
-        self.notify(state);
+        let mut appender = self.make_room(request.len())?;
+        appender.accept(request, &scanned, division)?;
+        drop(appender);
+        self.notify();
         Ok(scanned.rejected)
     }
 }
 
 impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.journaled.state()
+    }
+
     /// Divides a request before the lock, if that needs no look-ups.
     fn divide(&self, scanned: &Scanned<'_>, visited: Visited) -> Option<Division> {
         if !self.has_peers {
             return None;
         }
         let (rings, own) = {
-            let state = self.state.lock();
+            let state = self.state();
             let (rings, own) = state.rings()?;
             if rings.has_former() {
                 return None;
@@ -324,25 +355,29 @@ impl Shared {
     }
 
     /// Makes room for the spans of a request, in steps between which others get the lock.
-    fn make_room(&self, request_bytes: usize) -> Result<MutexGuard<'_, State>, AcceptError> {
-        let mut state = self.state.lock();
+    fn make_room(&self, request_bytes: usize) -> Result<Appender<'_>, AcceptError> {
+        let mut appender = self.journaled.appender();
         let deadline = Instant::now() + MAX_EARLY_DECISION_TIME;
-        while state.decide_early(request_bytes) {
+        while appender.decide_early(request_bytes) {
             // The decision task makes the room instead, with pauses for others.
+            let mut state = self.state();
             if Instant::now() > deadline || state.sampler.is_refusing() {
                 state.sampler.record_refusal(request_bytes);
                 return Err(ScanError::from(OutOfMemory::TooManyWaiting).into());
             }
-            MutexGuard::bump(&mut state);
+            drop(state);
+            appender.bump();
         }
-        Ok(state)
+        Ok(appender)
     }
 
-    /// Releases the lock, and wakes those who send what has become complete.
-    fn notify(&self, state: MutexGuard<'_, State>) {
-        let has_batch = state.outgoing.batches.has_complete();
-        let has_parts = state.parts.count() > 0;
-        drop(state);
+    /// Wakes those who send what has become complete.
+    fn notify(&self) {
+        let (has_batch, has_parts) = {
+            let state = self.state();
+            let has_batch = state.outgoing.batches.has_complete();
+            (has_batch, state.parts.count() > 0)
+        };
         if has_batch {
             self.has_batch.notify_waiters();
         }

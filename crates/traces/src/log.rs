@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(crate) use id_hasher::IdHasher;
-pub(crate) use intern::{Interned, OperationEntry, Part, Source};
+pub(crate) use intern::{InternTable, Interned, OperationEntry, Part, Source};
 pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, StoredSource, TraceEntry, is_concatenation};
 pub(crate) use snapshot::Snapshot;

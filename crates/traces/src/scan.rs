@@ -5,6 +5,7 @@
 
 mod attribute;
 mod decoded_size;
+mod limits;
 mod resource;
 mod span;
 mod wire;
@@ -15,8 +16,12 @@ use spoor_policy::Namespace;
 
 pub(crate) use attribute::{AttributeMatcher, Value};
 pub(crate) use decoded_size::decoded_bytes;
+pub use limits::Oversized;
+pub(crate) use limits::SourceLimits;
 pub(crate) use resource::{resource_attributes, scope_name};
-pub(crate) use span::{searched_attributes, span_attributes, status_word, trace_state};
+pub(crate) use span::{
+    copy_without_attribute, searched_attributes, span_attributes, status_word, trace_state,
+};
 
 use wire::{BYTES, key};
 pub(crate) use wire::{Reader, WireError};
@@ -57,26 +62,6 @@ pub enum ScanError {
 enum Stop {
     Invalid(#[from] WireError),
     OutOfMemory(#[from] OutOfMemory),
-}
-
-/// The longest resource, in bytes: a `ResourceSpans` without its scopes. It is sent once for any
-/// number of spans, while queries read it for each trace, and some of them for each span. The
-/// resource of an SDK has a few hundred bytes, or a few thousand with all detectors.
-const MAX_RESOURCE_BYTES: usize = 64 << 10;
-/// The longest scope, in bytes: a `ScopeSpans` without its spans. Shorter than a resource, since a
-/// request may have hundreds of thousands of scopes.
-const MAX_SCOPE_BYTES: usize = 16 << 10;
-/// The longest name of a service, a namespace or a scope, and the longest version of a scope, in
-/// bytes. Queries copy, compare and hash them for each span.
-const MAX_NAME_BYTES: usize = 1 << 10;
-
-/// A resource or scope, or a name or version in it, that is longer than accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} must be at most {max} bytes, not {bytes}")]
-pub struct Oversized {
-    field: &'static str,
-    bytes: usize,
-    max: usize,
 }
 
 /// The numbers of spans rejected, by reason. Each span counts once.
@@ -166,17 +151,31 @@ impl<'a> ScannedResource<'a> {
     }
 }
 
-/// Scans a request. The memory for its index is taken from the reservation.
+/// Scans a request for a store, as [`scan_within`] does.
 ///
 /// # Errors
-/// [`InvalidRequest`] if prost cannot decode the request, [`OutOfMemory`] if the index does not
-/// fit.
+/// As for [`scan_within`].
 pub(crate) fn scan<'a>(
     request: &'a [u8],
     reservation: &mut Reservation,
 ) -> Result<Scanned<'a>, ScanError> {
+    scan_within(request, SourceLimits::STORE, reservation)
+}
+
+/// Scans a request, and rejects the spans of resources and scopes that are longer than accepted.
+/// The memory for its index is taken from the reservation.
+///
+/// # Errors
+/// [`InvalidRequest`] if prost cannot decode the request, [`OutOfMemory`] if the index does not
+/// fit.
+pub(crate) fn scan_within<'a>(
+    request: &'a [u8],
+    limits: SourceLimits,
+    reservation: &mut Reservation,
+) -> Result<Scanned<'a>, ScanError> {
     let mut pass = Pass {
         scanned: Scanned::new(),
+        limits,
         reservation,
     };
     let mut reader = Reader::new(request);
@@ -192,7 +191,8 @@ pub(crate) fn scan<'a>(
     }
 }
 
-/// Scans an encoded `ExportTraceServiceRequest` as receivers do; returns the number of valid spans.
+/// Scans an encoded `ExportTraceServiceRequest` as the receivers of a store do; returns the number
+/// of valid spans.
 ///
 /// # Errors
 /// [`ScanError`] if it cannot be decoded.
@@ -264,6 +264,7 @@ impl<'a> Scanned<'a> {
 /// A pass in progress.
 struct Pass<'a, 's> {
     scanned: Scanned<'a>,
+    limits: SourceLimits,
     reservation: &'s mut Reservation,
 }
 
@@ -313,10 +314,11 @@ impl<'a> Pass<'a, '_> {
         keep_part(&mut self.scanned.resource_parts, part, self.reservation)?;
         let parts = self.scanned.resource_parts.iter().skip(first_part);
         let bytes: usize = parts.map(|part| part.len()).sum();
+        let limits = self.limits;
         let fields = [
-            ("resource", bytes, MAX_RESOURCE_BYTES),
-            ("service.name", resource.service_bytes, MAX_NAME_BYTES),
-            (NAMESPACE, resource.namespace(None).len(), MAX_NAME_BYTES),
+            ("resource", bytes, limits.resource),
+            ("service.name", resource.service_bytes, limits.name),
+            (NAMESPACE, resource.namespace(None).len(), limits.name),
         ];
         self.scanned.reject_oversized(first_span, fields);
         if self.scanned.spans.len() == first_span {
@@ -367,10 +369,11 @@ impl<'a> Pass<'a, '_> {
             name_bytes = name.len().max(name_bytes);
             version_bytes = version.len().max(version_bytes);
         }
+        let limits = self.limits;
         let fields = [
-            ("scope", bytes, MAX_SCOPE_BYTES),
-            ("scope.name", name_bytes, MAX_NAME_BYTES),
-            ("scope.version", version_bytes, MAX_NAME_BYTES),
+            ("scope", bytes, limits.scope),
+            ("scope.name", name_bytes, limits.name),
+            ("scope.version", version_bytes, limits.name),
         ];
         self.scanned.reject_oversized(first_span, fields);
         if self.scanned.spans.len() == first_span {

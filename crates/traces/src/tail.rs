@@ -167,8 +167,19 @@ impl TailSampler {
     /// traces may exceed the memory bound afterwards, by at most the index of the request's spans,
     /// until the next request or [`Self::decide_for_refused`].
     pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, output: &mut impl Output) {
+        self.accept_as(scanned, self.is_gathering(), now, output);
+    }
+
+    /// As [`Self::accept`]; new traces are gathered, or else passed straight on, whatever the table.
+    pub(crate) fn accept_as(
+        &mut self,
+        scanned: &Scanned<'_>,
+        is_gathering: bool,
+        now: Instant,
+        output: &mut impl Output,
+    ) {
         let before = self.gathering.len();
-        if !self.add(scanned, self.is_gathering(), now, output) {
+        if !self.add(scanned, is_gathering, now, output) {
             return;
         }
         // Twice as many as have begun, so that due traces do not pile up between ticks.

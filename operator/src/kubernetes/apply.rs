@@ -78,6 +78,14 @@ pub enum ApplyError {
     },
 }
 
+impl ApplyError {
+    /// Returns true if another client changed the object first.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Call { source, .. } if source.is_conflict())
+    }
+}
+
 /// Applies objects under one field manager.
 pub struct Applier {
     client: Client,
@@ -217,7 +225,8 @@ impl Applier {
         applied.retain(|_, it| it.owner.as_deref().is_none_or(&exists));
     }
 
-    /// Writes an object's status. Always calls the API server.
+    /// Writes an object's status. Always calls the API server. With a `version`, the API server
+    /// refuses the status if the object has another one.
     ///
     /// # Errors
     /// [`ApplyError::Call`].
@@ -225,12 +234,14 @@ impl Applier {
         &self,
         resource: &ApiResource,
         key: &Key,
+        version: Option<&str>,
         status: &impl Serialize,
     ) -> Result<DynamicObject, ApplyError> {
         let kind = format!("{}/status", resource.kind);
         // A status consists of maps, strings and numbers, so encoding it as JSON cannot fail.
         let status = serde_json::to_value(status).unwrap_or_default();
         let mut object = DynamicObject::new(&key.name, resource);
+        object.metadata.resource_version = version.map(str::to_owned);
         object.data = serde_json::json!({ "status": status });
         let parameters = PatchParams::apply(self.field_manager).force();
         let api = self.api(resource, key);
@@ -240,7 +251,8 @@ impl Applier {
         call("apply", "PATCH", &kind, key, write).await
     }
 
-    /// Deletes an object, if it exists and is still the one with this uid.
+    /// Deletes an object, if it exists and is still the one with this uid. The objects that it owns
+    /// are deleted afterwards.
     ///
     /// # Errors
     /// [`ApplyError::Call`].
@@ -250,9 +262,34 @@ impl Applier {
         key: &Key,
         uid: &str,
     ) -> Result<(), ApplyError> {
+        let parameters = DeleteParams::background();
+        self.delete_with(parameters, resource, key, uid).await
+    }
+
+    /// Deletes an object as [`Applier::delete`] does, but not the objects that it owns.
+    ///
+    /// # Errors
+    /// [`ApplyError::Call`].
+    pub async fn delete_alone(
+        &self,
+        resource: &ApiResource,
+        key: &Key,
+        uid: &str,
+    ) -> Result<(), ApplyError> {
+        let parameters = DeleteParams::orphan();
+        self.delete_with(parameters, resource, key, uid).await
+    }
+
+    async fn delete_with(
+        &self,
+        parameters: DeleteParams,
+        resource: &ApiResource,
+        key: &Key,
+        uid: &str,
+    ) -> Result<(), ApplyError> {
         // The precondition protects an object that was deleted and created again by another client
         // since the watch saw it.
-        let parameters = DeleteParams::background().preconditions(kube::api::Preconditions {
+        let parameters = parameters.preconditions(kube::api::Preconditions {
             uid: Some(uid.to_owned()),
             ..Default::default()
         });

@@ -73,12 +73,14 @@ struct ResolvedSnapshot {
 }
 
 impl PoliciesController {
-    /// Resolves and publishes if anything has changed. Returns the time of the next expiry.
+    /// Resolves and publishes if anything has changed. Rings are passed on to samplers in any case.
+    /// Returns the time of the next expiry.
     pub(super) fn resolve(&self) -> Option<Timestamp> {
         let started = Instant::now();
         let now = Timestamp::now();
         let snapshot = self.sources.snapshot(&self.claims);
         self.report_refusals();
+        self.control.set_rings(snapshot.rings());
         let connected = self.state.connected.load_full().unwrap_or_default();
         let inputs = ResolutionInputs::of(&snapshot, &connected);
         let before = self.state.resolved.load_full();

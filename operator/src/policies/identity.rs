@@ -119,7 +119,7 @@ fn sampler(pod: &Pod, exists: impl FnOnce(&Key) -> bool) -> Result<SamplerIdenti
         namespace: pod.namespace.to_string(),
         name: stack,
     };
-    // A pod with the labels of a sampler may be anyone's, but the stack is not.
+    // Whoever may create StatefulSets can make one with the labels of a sampler, but not a stack.
     if !exists(&key) {
         return Err(Denied::NoStack(key.name));
     }

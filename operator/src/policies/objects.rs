@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use spoor_api::{SamplingPolicyStatus, status::Condition};
 use spoor_policy::{Namespace, Policy};
+use spoor_proto::spoor::sampler::v1::Rings;
 
 use crate::{kubernetes::watch::Key, sampling_policy::validate};
 
@@ -22,7 +23,10 @@ pub(super) struct PolicyObject {
     pub(super) status: Option<SamplingPolicyStatus>,
 }
 
-/// A `TracingStack`, as far as its namespace's tail rules depend on it.
+/// The most members of a ring that samplers accept.
+const MAX_RING_MEMBERS: u64 = 64;
+
+/// A `TracingStack`, as far as its samplers and its namespace's tail rules depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StackState {
     pub(super) namespace: Namespace,
@@ -37,6 +41,8 @@ pub(super) struct StackState {
     pub(super) is_stock_sampler_requested: bool,
     /// The digest of the tail rules in force in its Collector.
     pub(super) tail_digest: Option<String>,
+    /// The rings by which its samplers divide traces.
+    pub(super) rings: Option<Rings>,
 }
 
 /// Parses a policy. Returns none if it is being deleted.
@@ -68,6 +74,23 @@ pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
         can_apply_rules: !is_existing || at("/spec/collector/existing/kept").is_some(),
         is_stock_sampler_requested: text("/spec/sampler/engine") == Some("OpenTelemetry"),
         tail_digest: text("/status/tail/digest").map(str::to_owned),
+        rings: at("/status/sampler/rings").and_then(parse_rings),
+    })
+}
+
+/// Parses the rings in a stack's status. Returns none if samplers would not accept them, which is
+/// possible only if someone has edited the status.
+fn parse_rings(value: &Value) -> Option<Rings> {
+    let members = value.get("members")?.as_array()?.iter();
+    let members = members.map(|members| {
+        let members = members.as_u64()?;
+        let is_valid = (1..=MAX_RING_MEMBERS).contains(&members);
+        u32::try_from(members).ok().filter(|_| is_valid)
+    });
+    let members: Vec<u32> = members.collect::<Option<_>>()?;
+    (!members.is_empty()).then_some(Rings {
+        generation: value.get("generation")?.as_u64()?,
+        members,
     })
 }
 
@@ -102,6 +125,44 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// The rings of a stack with these in its status.
+    fn rings_in(status: &Value) -> Option<Rings> {
+        let stack = json!({
+            "metadata": {"name": "tracing", "namespace": "shop"},
+            "spec": {},
+            "status": {"sampler": {"engine": "Spoor", "rings": status}},
+        });
+        parse_stack(serde_json::from_value(stack).unwrap())?.rings
+    }
+
+    #[rstest]
+    #[case(&[1])]
+    #[case(&[1, 3, 2])]
+    #[case(&[64])]
+    #[case(&[])]
+    #[case(&[0])]
+    #[case(&[3, 65])]
+    fn only_rings_that_samplers_accept_are_kept(#[case] members: &[u32]) {
+        let rings = rings_in(&json!({"generation": 1_800_000_000_000_u64, "members": members}));
+        let accepted = spoor_traces::Rings::new(1_800_000_000_000, members).is_ok();
+        let expected = accepted.then(|| Rings {
+            generation: 1_800_000_000_000,
+            members: members.to_vec(),
+        });
+        assert_eq!(rings, expected);
+    }
+
+    #[rstest]
+    #[case(Value::Null)]
+    #[case(json!({"generation": 1}))]
+    #[case(json!({"members": [1]}))]
+    #[case(json!({"generation": -1, "members": [1]}))]
+    #[case(json!({"generation": 1, "members": [1, "3"]}))]
+    #[case(json!({"generation": 1, "members": [4_294_967_297_u64]}))]
+    fn rings_that_cannot_be_read_are_ignored(#[case] status: Value) {
+        assert_eq!(rings_in(&status), None);
+    }
 
     fn object(spec: Value) -> DynamicObject {
         let metadata = json!({

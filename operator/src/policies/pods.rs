@@ -1,8 +1,15 @@
 //! The pods that are instances of services, and their addresses.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
 
-use k8s_openapi::api::core::v1::{HostIP, PodCondition, PodIP};
+use k8s_openapi::{
+    api::core::v1::{HostIP, PodCondition, PodIP},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::core::{ApiResource, NotUsed, Object};
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -10,7 +17,7 @@ use spoor_policy::{Namespace, ServiceName};
 use tokio::sync::watch;
 
 use crate::{
-    kubernetes::watch::ObjectStore,
+    kubernetes::{resources::controller, watch::ObjectStore},
     stacks::objects::labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
 };
 
@@ -65,6 +72,7 @@ pub(super) fn resource() -> ApiResource {
 /// Parses a pod. Returns none if it has ended.
 pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let (metadata, status) = (raw.metadata, raw.status.unwrap_or_default());
+    let sampler_of = sampler_of(&metadata).map(str::to_owned);
     let labels = metadata.labels.unwrap_or_default();
     // The pod's address may belong to another pod by now.
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
@@ -76,13 +84,9 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let mut conditions = status.conditions.iter();
     let is_ready = metadata.deletion_timestamp.is_none()
         && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    let has_label = |label: &str, value: &str| labels.get(label).is_some_and(|it| it == value);
-    let is_of = |component: Component| {
-        has_label(NAME, component.as_str()) && has_label(MANAGED_BY, OPERATOR)
-    };
-    let is_collector = is_of(Component::Gather) || is_of(Component::Collector);
-    let is_sampler = is_of(Component::Sampler);
-    let sampler_of = labels.get(INSTANCE).filter(|_| is_sampler).cloned();
+    let is_collector = [Component::Gather, Component::Collector]
+        .into_iter()
+        .any(|component| has_labels_of(component, &labels));
     Some(Pod {
         namespace: Namespace::new(metadata.namespace?).ok()?,
         name: metadata.name?,
@@ -94,6 +98,36 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
         sampler_of,
         addresses: status.addresses(),
     })
+}
+
+/// Returns whether labels are those of the operator's pods of this component.
+fn has_labels_of(component: Component, labels: &BTreeMap<String, String>) -> bool {
+    let has = |label: &str, value: &str| labels.get(label).is_some_and(|it| it == value);
+    has(NAME, component.as_str()) && has(MANAGED_BY, OPERATOR)
+}
+
+/// The stack that a pod is a sampler of, if it is one of the operator's samplers.
+///
+/// Whoever creates a pod chooses its labels, and its owner, too. But Kubernetes acts on the owner:
+/// the garbage collector deletes the pod, or removes the reference, if the StatefulSet does not
+/// exist under its name and UID, and the StatefulSet's own controller deletes a pod with an ordinal
+/// for which it has no replica. What remains is a pod in the place of the stack's own one, since
+/// both have the same name; whoever makes it has to delete the other one.
+fn sampler_of(metadata: &ObjectMeta) -> Option<&str> {
+    let labels = metadata.labels.as_ref()?;
+    if !has_labels_of(Component::Sampler, labels) {
+        return None;
+    }
+    let stack = labels.get(INSTANCE)?.as_str();
+    let set = Component::Sampler.name_in_stack(stack);
+    let owner = controller(metadata)?;
+    let is_of_set = owner.api_version == "apps/v1" && owner.kind == "StatefulSet";
+    let name = metadata.name.as_deref()?;
+    let ordinal = name.strip_prefix(set.as_str())?.strip_prefix('-')?;
+    // The controller of a StatefulSet names no pod `00`.
+    let number: Option<u16> = ordinal.parse().ok();
+    let is_ordinal = number.is_some_and(|number| number.to_string() == ordinal);
+    (is_of_set && owner.name == set && is_ordinal).then_some(stack)
 }
 
 impl RawPodStatus {
@@ -196,22 +230,51 @@ mod tests {
         assert_eq!(found, expected);
     }
 
-    #[rstest]
-    #[case("sampler", "spoor-operator", Some("tracing"))]
-    #[case("sampler", "Helm", None)]
-    #[case("other", "spoor-operator", None)]
-    fn operators_labels_name_the_stack_of_a_sampler(
-        #[case] component: &str,
-        #[case] manager: &str,
-        #[case] expected: Option<&str>,
-    ) {
+    /// The metadata of a pod of a stack's sampler.
+    fn sampler() -> Value {
         let labels = json!({
-            "app.kubernetes.io/name": component,
-            "app.kubernetes.io/managed-by": manager,
+            "app.kubernetes.io/name": "sampler",
+            "app.kubernetes.io/managed-by": "spoor-operator",
             "app.kubernetes.io/instance": "tracing",
         });
-        let pod = read(labels, ready()).unwrap();
-        assert_eq!(pod.sampler_of.as_deref(), expected);
+        let owner = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "tracing-sampler", "uid": "2",
+            "controller": true,
+        });
+        json!({
+            "name": "tracing-sampler-10", "namespace": "shop", "uid": "1", "labels": labels,
+            "ownerReferences": [owner],
+        })
+    }
+
+    fn stack_of(metadata: Value) -> Option<String> {
+        let raw = json!({"metadata": metadata, "spec": {"containers": []}, "status": ready()});
+        parse(serde_json::from_value(raw).unwrap())
+            .unwrap()
+            .sampler_of
+    }
+
+    #[test]
+    fn sampler_belongs_to_the_stack_of_its_label() {
+        assert_eq!(stack_of(sampler()).as_deref(), Some("tracing"));
+    }
+
+    #[rstest]
+    #[case::component("/labels/app.kubernetes.io~1name", json!("other"))]
+    #[case::manager("/labels/app.kubernetes.io~1managed-by", json!("Helm"))]
+    #[case::stack("/labels/app.kubernetes.io~1instance", json!("other"))]
+    #[case::name("/name", json!("tracing-0"))]
+    #[case::no_ordinal("/name", json!("tracing-sampler-a"))]
+    #[case::other_ordinal("/name", json!("tracing-sampler-00"))]
+    #[case::no_owner("/ownerReferences", json!([]))]
+    #[case::owner("/ownerReferences/0/name", json!("other"))]
+    #[case::kind("/ownerReferences/0/kind", json!("ReplicaSet"))]
+    #[case::group("/ownerReferences/0/apiVersion", json!("example.com/v1"))]
+    #[case::no_controller("/ownerReferences/0/controller", json!(false))]
+    fn pods_of_no_sampler_have_no_stack(#[case] field: &str, #[case] value: Value) {
+        let mut metadata = sampler();
+        *metadata.pointer_mut(field).unwrap() = value;
+        assert_eq!(stack_of(metadata), None);
     }
 
     #[test]

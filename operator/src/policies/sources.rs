@@ -1,8 +1,13 @@
 //! The watched objects of the cluster: policies, pods and stacks.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kube::{core::DynamicObject, runtime::watcher::Config};
+use spoor_policy::Namespace;
+use spoor_proto::spoor::sampler::v1::Rings;
 
 use super::{
     identity_mismatches::IdentityMismatches,
@@ -70,5 +75,22 @@ impl PolicySources {
             pods,
             stacks,
         }
+    }
+}
+
+impl SourcesSnapshot {
+    /// The rings of each stack that has any, by namespace and name.
+    ///
+    /// A replica that cannot reach the API server does not see newer ones. No sampler that starts
+    /// meanwhile splits traces by these: its stream needs a token that was reviewed within the last
+    /// minute, and the role `stacks` ends a former ring ten minutes after all samplers have the rings
+    /// from before the end, at the earliest.
+    pub(super) fn rings(&self) -> BTreeMap<(Namespace, String), Rings> {
+        let stacks = self.stacks.iter();
+        let rings = stacks.filter_map(|stack| {
+            let rings = stack.rings.clone()?;
+            Some(((stack.namespace.clone(), stack.name.clone()), rings))
+        });
+        rings.collect()
     }
 }

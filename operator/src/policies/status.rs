@@ -115,7 +115,7 @@ impl Statuses {
         }
         let (applier, resource) = (&*self.applier, &self.resource);
         let writes = stream::iter(due).map(|due| async move {
-            let write = applier.apply_status(resource, &due.object.key, &due.desired);
+            let write = applier.apply_status(resource, &due.object.key, None, &due.desired);
             let written = write.await.map(|after| Written {
                 desired: due.desired.clone(),
                 stored: after.data.get("status").and_then(objects::parse_status),

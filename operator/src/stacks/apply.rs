@@ -14,8 +14,12 @@ use spoor_api::{API_VERSION, TracingStack, stack::SamplerEngine};
 
 use super::{
     children::{Detail, StackChild, label},
-    objects::labels::{Component, NAME},
+    objects::{
+        FIELD_MANAGER,
+        labels::{Component, NAME},
+    },
     parse::StackObject,
+    sampler::has_same_claims,
     sources::RelatedObjects,
 };
 use crate::kubernetes::apply::{Applier, ApplyError, ApplyOutcome, Manifest};
@@ -71,6 +75,18 @@ pub async fn apply(
             // The garbage collector would delete it, too, but later.
             delete(applier, old, &mut report).await;
             report.is_waiting = true;
+            continue;
+        }
+        if let Some(old) = live.filter(|child| has_other_claims(child, &manifest)) {
+            // Its pods stay, and belong to the next one.
+            let result = applier.delete_alone(&old.resource, &old.key, &old.live.uid);
+            if let Err(error) = result.await {
+                report.add_error(&error);
+            }
+            report.is_waiting = true;
+            continue;
+        }
+        if live.is_some_and(|child| is_from_template(child)) {
             continue;
         }
         let title = manifest.to_string();
@@ -153,6 +169,22 @@ fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {
 fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
     let owner = child.owner.as_ref();
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
+}
+
+/// Returns true for a StatefulSet whose claims have to change, which only a new one can have.
+fn has_other_claims(child: &StackChild, desired: &Manifest) -> bool {
+    match &child.detail {
+        Detail::StatefulSet(set) => !has_same_claims(set, &desired.object.data),
+        _ => false,
+    }
+}
+
+/// Returns true for a sampler's claim that the StatefulSet has created itself, since the former one
+/// was deleted while its pod did not run.
+fn is_from_template(child: &StackChild) -> bool {
+    let is_ours = child.live.appliers.iter().any(|it| it == FIELD_MANAGER);
+    let is_samplers = child.component.as_deref() == Some(Component::Sampler.as_str());
+    child.resource.kind == PersistentVolumeClaim::KIND && is_samplers && !is_ours
 }
 
 async fn delete(applier: &Applier, child: &StackChild, report: &mut ApplyReport) {

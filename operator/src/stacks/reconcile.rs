@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use spoor_api::{
     TracingStack,
-    stack::{Collector, Route, SamplerEngine, Stack},
+    stack::{Collector, Route, Sampler, SamplerEngine, Stack},
     status::{Condition, ConditionStatus},
     tracing_stack::TracingStackStatus,
 };
@@ -23,6 +23,7 @@ use super::{
     },
     collector_probe::{CollectorProbe, ProbeOutcome},
     gather_losses::{self, GatherLosses},
+    metrics_client::MetricsClient,
     objects::{labels::Component, sort_by_kind},
     parse::{StackObject, parse},
     pod_failure::recovers_in,
@@ -43,6 +44,8 @@ use crate::{
 
 /// The delay before the next attempt after a failure that may be temporary.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
+/// The interval at which samplers are read while their number changes.
+const SCALING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reconciles stacks.
 pub struct Reconciler {
@@ -54,6 +57,8 @@ pub struct Reconciler {
     pub events: Arc<EventQueue>,
     /// Reads Collectors' metrics.
     pub collector_probe: CollectorProbe,
+    /// Reads samplers' metrics.
+    pub metrics_client: MetricsClient,
     /// The spans that gathering Collectors have lost.
     pub losses: GatherLosses,
     /// The namespaces that this installation serves.
@@ -91,7 +96,7 @@ impl Reconciler {
             }
             (None, _) => Err(certificate_problem(trust_problem.unwrap_or_default())),
         };
-        let (context, stack) = match valid {
+        let (context, mut stack) = match valid {
             Ok(valid) => valid,
             Err(problem) => {
                 let contested = self.claims.contested(&object.key.namespace);
@@ -114,6 +119,18 @@ impl Reconciler {
         };
         let route_plan = route::plan(&stack, &state, now);
         let needs_collector = route_plan.collector == CollectorAction::Run;
+        let samplers = parsed.status.sampler.as_ref();
+        let scaling = match needs_collector {
+            true => {
+                self.plan_samplers(&stack, object, &related, samplers, now)
+                    .await
+            }
+            // They stay as they are until they are removed.
+            false => None,
+        };
+        if let (Sampler::Spoor(sampler), Some(plan)) = (&mut stack.sampler, &scaling) {
+            sampler.replicas = plan.replicas;
+        }
         let (next, tail) = (route_plan.target, &parsed.resolution.tail);
         let built = build::build(&stack, context, next, needs_collector, tail);
         // What exists is read before anything is applied: a tier's rollout depends on the pods that
@@ -145,6 +162,7 @@ impl Reconciler {
             health: &health,
             route_plan: &route_plan,
             waiting: plan.waiting,
+            scaling: scaling.as_ref(),
             report: &report,
             policies_service: &context.policies_service,
             pods: &related.pods,
@@ -171,7 +189,9 @@ impl Reconciler {
         let recovery = related.pods.iter();
         let recovery = recovery.filter_map(|pod| recovers_in(pod, now)).min();
         let replan = route_plan.replan_in;
-        let delays = [retry, replan, plan.replan_in, expiry, recovery];
+        let is_scaling = scaling.is_some_and(|plan| !plan.is_complete);
+        let rescale = is_scaling.then_some(SCALING_INTERVAL);
+        let delays = [retry, replan, plan.replan_in, rescale, expiry, recovery];
         Ok(delays.into_iter().flatten().min())
     }
 
@@ -231,9 +251,17 @@ impl Reconciler {
             return Ok(());
         }
         let resource = resources::tracing_stacks();
-        self.applier
-            .apply_status(&resource, &object.key, status)
-            .await?;
+        // Only to the version that it was derived from: two leaders must not write different rings.
+        let version = object.resource_version.as_deref();
+        let write = self
+            .applier
+            .apply_status(&resource, &object.key, version, status);
+        match write.await {
+            Ok(_) => {}
+            // The watch reports the newer version, which is then reconciled.
+            Err(error) if error.is_conflict() => return Ok(()),
+            Err(error) => return Err(error),
+        }
         for condition in &status.conditions {
             let mut before = previous.conditions.iter();
             let before = before.find(|before| before.kind == condition.kind);
@@ -352,12 +380,7 @@ fn may_return_to_own_collector(
     if stack.sampler.engine() != SamplerEngine::Spoor {
         return false;
     }
-    let name = Component::Sampler.name_in(stack);
-    let mut children = related.children.iter();
-    let set = children.find_map(|child| match &child.detail {
-        Detail::StatefulSet(set) if child.key.name == name => Some(&**set),
-        _ => None,
-    });
+    let set = status::sampler_set(stack, related);
     let output = set.and_then(sampler::output);
     let is_own = output == Some(collector::pipelines::kept_url(stack).as_str());
     // Also while its pods are being replaced.

@@ -2,8 +2,9 @@
 //! complete traces by the rules that the `policies` role streams to it, and returns those that it
 //! keeps to the Collector's second pipeline.
 //!
-//! There is one sampler: several would each decide on a part of a trace.
+//! Several samplers divide the traces among themselves, by the rings that `rings.rs` plans.
 
+mod claims;
 mod network;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -13,16 +14,16 @@ use k8s_openapi::{
         apps::v1::{StatefulSet, StatefulSetSpec},
         core::v1::{
             ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-            ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-            PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
-            Service, ServiceAccountTokenProjection, ServicePort, ServiceSpec, Volume, VolumeMount,
-            VolumeProjection, VolumeResourceRequirements,
+            ObjectFieldSelector, PodSpec, PodTemplateSpec, ProjectedVolumeSource, Service,
+            ServiceAccountTokenProjection, ServicePort, ServiceSpec, Volume, VolumeMount,
+            VolumeProjection,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use spoor_api::stack::{ManagedSampler, Stack};
 
+pub use self::claims::has_same_claims;
 use super::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     network::service_port,
@@ -33,8 +34,14 @@ use super::objects::{
 use crate::kubernetes::apply::Manifest;
 
 /// The port of metrics and probes.
-const OPS: u16 = 9464;
-const PORTS: [(&str, u16); 2] = [("otlp-grpc", OTLP_GRPC_PORT), ("ops", OPS)];
+pub const OPS: u16 = 9464;
+/// The port on which the samplers of a stack call each other.
+const PEERS: u16 = 4320;
+const PORTS: [(&str, u16); 3] = [
+    ("otlp-grpc", OTLP_GRPC_PORT),
+    ("peers", PEERS),
+    ("ops", OPS),
+];
 
 /// The variable with the receiver for the spans that are kept.
 const OUTPUT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -95,13 +102,15 @@ pub fn output(set: &StatefulSet) -> Option<&str> {
 }
 
 /// The Service to which the Collector sends, whose address stays while pods come and go, and the
-/// headless one that gives each pod its name and by which scrapers find the metrics.
+/// headless one that gives each pod its name and by which scrapers find the metrics. The headless
+/// one includes pods that are not ready: samplers call each other in any case.
 #[must_use]
 pub fn services(stack: &Stack) -> Vec<Service> {
     let headless = Service {
         metadata: named(stack, pods_service_name(stack)),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(true),
             selector: Some(selector(stack, Component::Sampler)),
             ports: Some(PORTS.map(port).to_vec()),
             ..ServiceSpec::default()
@@ -127,7 +136,7 @@ pub fn objects(input: &SamplerInput<'_>) -> Vec<Manifest> {
         Manifest::of(&stateful_set(input)),
         Manifest::of(&network::policy(input.stack)),
     ];
-    objects.extend(claim(input).iter().map(Manifest::of));
+    objects.extend(claims::claims(input).iter().map(Manifest::of));
     let replicas = i32::from(input.sampler.replicas);
     let budget = disruption_budget(input.stack, Component::Sampler, replicas);
     objects.extend(budget.iter().map(Manifest::of));
@@ -145,10 +154,10 @@ fn pods_service_name(stack: &Stack) -> String {
     format!("{}-pods", Component::Sampler.name_in(stack))
 }
 
-/// The name of the claim: the one that a StatefulSet would give to that of its first pod.
-fn claim_name(stack: &Stack) -> String {
-    let sampler = Component::Sampler.name_in(stack);
-    format!("{JOURNAL_VOLUME}-{sampler}-0")
+/// The name of the pod with this ordinal.
+#[must_use]
+pub fn pod_name(stack: &Stack, ordinal: u16) -> String {
+    format!("{}-{ordinal}", Component::Sampler.name_in(stack))
 }
 
 fn port((name, number): (&str, u16)) -> ServicePort {
@@ -161,28 +170,6 @@ fn port((name, number): (&str, u16)) -> ServicePort {
         app_protocol: Some(protocol.to_owned()),
         ..service_port(name, number, number)
     }
-}
-
-/// The claim is an object of its own and not a template of the StatefulSet, whose templates cannot
-/// be changed: otherwise a stack could never switch between a claim and an emptyDir.
-fn claim(input: &SamplerInput<'_>) -> Option<PersistentVolumeClaim> {
-    let storage = &input.sampler.storage;
-    let claim = storage.claim.as_ref()?;
-    let class = claim.storage_class_name.as_ref();
-    let size = ("storage".to_owned(), Quantity(storage.size.to_string()));
-    Some(PersistentVolumeClaim {
-        metadata: named(input.stack, claim_name(input.stack)),
-        spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: class.map(ToString::to_string),
-            resources: Some(VolumeResourceRequirements {
-                requests: Some(BTreeMap::from([size])),
-                limits: None,
-            }),
-            ..PersistentVolumeClaimSpec::default()
-        }),
-        ..PersistentVolumeClaim::default()
-    })
 }
 
 fn stateful_set(input: &SamplerInput<'_>) -> StatefulSet {
@@ -198,6 +185,7 @@ fn stateful_set(input: &SamplerInput<'_>) -> StatefulSet {
             // A pod that cannot start must not keep its replacement from starting.
             pod_management_policy: Some("Parallel".to_owned()),
             revision_history_limit: Some(2),
+            volume_claim_templates: claims::template(input).map(|template| vec![template]),
             template: PodTemplateSpec {
                 metadata: Some(pod::metadata(
                     &sampler.pod.additions,
@@ -267,6 +255,13 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
         "service.namespace={},service.instance.id=$(POD_NAME)",
         stack.namespace
     );
+    // The sampler replaces `{ordinal}`.
+    let peers = format!(
+        "{}-{{ordinal}}.{}.{}.svc:{PEERS}",
+        Component::Sampler.name_in(stack),
+        pods_service_name(stack),
+        stack.namespace
+    );
     let settings = [
         (OUTPUT, input.output.to_owned()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
@@ -287,6 +282,8 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
         ("SPOOR_MEMORY", sampler.memory.to_string()),
         ("SPOOR_NAMESPACE", stack.namespace.to_string()),
         ("SPOOR_OPS_LISTEN", any_address(OPS)),
+        ("SPOOR_PEERS", peers),
+        ("SPOOR_PEERS_LISTEN", any_address(PEERS)),
         ("SPOOR_STACK", stack.name.to_string()),
     ];
     let settings = settings.map(|(name, value)| EnvVar {
@@ -295,10 +292,10 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
         ..EnvVar::default()
     });
     // First, since only later variables can refer to it.
-    std::iter::once(pod_name()).chain(settings).collect()
+    std::iter::once(own_name()).chain(settings).collect()
 }
 
-fn pod_name() -> EnvVar {
+fn own_name() -> EnvVar {
     EnvVar {
         name: "POD_NAME".to_owned(),
         value_from: Some(EnvVarSource {
@@ -315,27 +312,21 @@ fn pod_name() -> EnvVar {
 fn volumes(input: &SamplerInput<'_>) -> Vec<Volume> {
     let (authority, _) = input.authority;
     let storage = &input.sampler.storage;
-    let claim = storage.claim.as_ref();
-    let claim = claim.map(|_| PersistentVolumeClaimVolumeSource {
-        claim_name: claim_name(input.stack),
-        ..PersistentVolumeClaimVolumeSource::default()
-    });
-    let empty_dir = claim.is_none().then(|| EmptyDirVolumeSource {
-        size_limit: Some(Quantity(storage.size.to_string())),
-        ..EmptyDirVolumeSource::default()
+    // The volume of a claim has the name of its template.
+    let journal = storage.claim.is_none().then(|| Volume {
+        name: JOURNAL_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit: Some(Quantity(storage.size.to_string())),
+            ..EmptyDirVolumeSource::default()
+        }),
+        ..Volume::default()
     });
     let token = ServiceAccountTokenProjection {
         audience: Some(AUDIENCE.to_owned()),
         expiration_seconds: Some(TOKEN_SECONDS),
         path: "token".to_owned(),
     };
-    vec![
-        Volume {
-            name: JOURNAL_VOLUME.to_owned(),
-            persistent_volume_claim: claim,
-            empty_dir,
-            ..Volume::default()
-        },
+    let files = [
         Volume {
             name: "token".to_owned(),
             projected: Some(ProjectedVolumeSource {
@@ -355,5 +346,6 @@ fn volumes(input: &SamplerInput<'_>) -> Vec<Volume> {
             }),
             ..Volume::default()
         },
-    ]
+    ];
+    journal.into_iter().chain(files).collect()
 }

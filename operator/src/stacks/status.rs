@@ -13,13 +13,14 @@ use spoor_api::{
     tracing_stack::{SamplerStatus, StackEndpoints, TailInForce, TracingStackStatus},
 };
 
-pub use self::health::{StackHealth, live};
+pub use self::health::{StackHealth, live, sampler_set};
 use super::{
     apply::{ApplyReport, StackProblem},
     build::{PoliciesService, jaeger, otlp_service},
     collector::{ports, rollout::RolloutWait},
     objects::labels::Component,
     parse::StackObject,
+    rings::ScalingPlan,
     route::{CollectorAction, RoutePlan, Traffic},
 };
 
@@ -44,6 +45,8 @@ pub struct Findings<'a> {
     pub route_plan: &'a RoutePlan,
     /// The reason why a tier of the Collector waits.
     pub waiting: Option<RolloutWait>,
+    /// The next step of scaling its samplers, if it runs those of Spoor.
+    pub scaling: Option<&'a ScalingPlan>,
     /// The result of applying its objects.
     pub report: &'a ApplyReport,
     /// The Service of the `policies` role.
@@ -153,8 +156,11 @@ impl Findings<'_> {
         }
         // Before the pods: those of the earlier stack say nothing about this one.
         if self.report.is_waiting {
-            let message = "waiting until the objects of an earlier stack of this name are deleted";
+            let message = "waiting until the former objects of the same names are deleted";
             return Some(("Replacing", message.to_owned()));
+        }
+        if let Some(message) = self.scaling.and_then(scaling_message) {
+            return Some(("Scaling", message));
         }
         let rolling = self.parts().filter(|(_, part)| !part.is_complete);
         let names: Vec<_> = rolling.map(|(name, _)| name).collect();
@@ -245,10 +251,14 @@ impl Findings<'_> {
             return None;
         };
         let is_needed = self.route_plan.collector != CollectorAction::Remove;
+        let previous = self.previous.sampler.as_ref();
+        let rings = self.scaling.map(|plan| &plan.rings);
+        let rings = rings.or_else(|| previous?.rings.as_ref());
         is_needed.then(|| SamplerStatus {
             engine: SamplerEngine::Spoor,
             replicas: sampler.replicas.into(),
             ready_replicas: self.health.ready_samplers,
+            rings: rings.cloned(),
         })
     }
 
@@ -263,6 +273,24 @@ impl Findings<'_> {
         let in_force = self.health.tail.clone();
         in_force.or_else(|| self.previous.tail.clone())
     }
+}
+
+/// The progress of scaling the samplers, if it is not complete.
+fn scaling_message(plan: &ScalingPlan) -> Option<String> {
+    let (current, former) = plan.rings.members.split_last()?;
+    let replicas = plan.replicas;
+    if !former.is_empty() {
+        return Some(format!(
+            "{current} of {replicas} samplers divide the new traces; earlier ones stay where they \
+             are until they are complete, which takes at least ten minutes"
+        ));
+    }
+    (u32::from(replicas) > *current).then(|| {
+        format!(
+            "{current} of {replicas} samplers divide the traces; the others are starting, or \
+             sending what they hold"
+        )
+    })
 }
 
 /// The status of a stack that is left as it is because of a problem.

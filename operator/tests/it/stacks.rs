@@ -5,6 +5,7 @@ mod certificates;
 mod concurrency;
 mod objects;
 mod route;
+mod samplers;
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},

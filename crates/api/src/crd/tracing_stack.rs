@@ -192,7 +192,6 @@ fn sampler() -> Vec<Rule> {
             problem::SAMPLER_DECISION_WAIT,
         )
         .of_field("decisionWait"),
-        Rule::new("spec.sampler.replicas", "self == 1", problem::SAMPLER_REPLICAS),
         Rule::text(
             "spec.sampler.storage.claim.storageClassName",
             &formats::OBJECT_NAME,

@@ -61,11 +61,7 @@ impl Errors {
     }
 
     fn managed_sampler(&mut self, spec: &SamplerSpec, at: &FieldPath) -> Checked<Sampler> {
-        let replicas_at = at.field("replicas");
-        let replicas = self.replicas(spec.replicas, replicas_at.clone());
-        if matches!(replicas, Ok(2..)) {
-            self.add(replicas_at, problem::SAMPLER_REPLICAS);
-        }
+        let replicas = self.replicas(spec.replicas, at.field("replicas"));
         let decision_wait = self.duration(
             &formats::DURATION,
             &spec.decision_wait,

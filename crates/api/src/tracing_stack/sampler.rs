@@ -15,8 +15,8 @@ pub struct SamplerSpec {
     /// sampler in a second tier of Collectors; no other field of `sampler` may be set with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<SamplerEngine>,
-    /// Number of samplers. Must be 1, the default: several samplers cannot divide the traces among
-    /// themselves yet.
+    /// Number of samplers, which divide the traces among themselves. While it changes, former
+    /// samplers finish the traces that they know, which takes at least ten minutes. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub replicas: Option<i32>,

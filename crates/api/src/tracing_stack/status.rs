@@ -77,8 +77,25 @@ pub struct TailInForce {
 pub struct SamplerStatus {
     /// Program that decides.
     pub engine: SamplerEngine,
-    /// Number of samplers that should run.
+    /// Number of samplers that should run. More than `spec.sampler.replicas` while some of them
+    /// still have traces.
     pub replicas: u32,
     /// Number of samplers that are ready.
     pub ready_replicas: u32,
+    /// Rings by which the samplers divide the traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rings: Option<SamplerRings>,
+}
+
+/// The rings by which samplers divide the traces. A ring has the samplers with the ordinals below a
+/// number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SamplerRings {
+    /// Number of this list of rings. Later lists have greater ones.
+    pub generation: u64,
+    /// Number of samplers in each ring, the oldest first and the current one last. The owners of
+    /// former rings may still know traces.
+    #[schemars(length(max = 64))]
+    pub members: Vec<u32>,
 }

@@ -63,8 +63,9 @@ fn empty_spec_has_all_defaults() {
 #[test]
 fn sampler_has_the_written_settings() {
     let sampler = sampler(valid(
-        "{sampler: {decisionWait: 2s, maxTraceDuration: 1m, memory: 1.5Gi, storage: {size: 4Gi, claim: {storageClassName: fast}}}}",
+        "{sampler: {replicas: 3, decisionWait: 2s, maxTraceDuration: 1m, memory: 1.5Gi, storage: {size: 4Gi, claim: {storageClassName: fast}}}}",
     ));
+    assert_eq!(sampler.replicas, 3);
     assert_eq!(sampler.decision_wait, Duration::from_secs(2));
     assert_eq!(sampler.max_trace_duration, Duration::from_secs(60));
     assert_eq!(sampler.memory, 3 << 29);
@@ -243,8 +244,8 @@ fn accepts_valid_spec(#[case] spec: &str) {
     "spec.collector.decisionWait: requires `sampler.engine: OpenTelemetry`; with Spoor's sampler, set spec.sampler.decisionWait"
 )]
 #[case::samplers(
-    "{sampler: {replicas: 2}}",
-    "spec.sampler.replicas: must be 1, since several samplers"
+    "{sampler: {replicas: 17}}",
+    "spec.sampler.replicas: must be a whole number from 1 to 16, not 17"
 )]
 #[case::stock_sampler_with_settings(
     "{sampler: {engine: OpenTelemetry, memory: 1Gi}}",

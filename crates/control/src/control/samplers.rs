@@ -1,11 +1,12 @@
-//! The samplers of each namespace, and the counts of their decisions.
+//! The samplers of each namespace, their rings, and the counts of their decisions.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use spoor_policy::{
     Namespace, OperationName, Plan, PolicyKey, Probability, Strategy, statistics::Verdict,
 };
+use spoor_proto::spoor::sampler::v1::Rings;
 
 use super::Control;
 use crate::{
@@ -25,6 +26,12 @@ impl Control {
     pub fn samplers(&self, namespace: &Namespace) -> Vec<SamplerState> {
         let samplers = self.0.samplers.get(namespace);
         samplers.map_or_else(Vec::new, |samplers| samplers.states(Instant::now()))
+    }
+
+    /// Replaces the rings of all stacks, by namespace and name, and pushes those that changed to the
+    /// samplers of their stack. Samplers of a stack that is not listed keep the rings that they have.
+    pub fn set_rings(&self, rings: BTreeMap<(Namespace, String), Rings>) {
+        self.0.samplers.set_rings(rings);
     }
 
     /// The decisions by a policy's tail.

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     net::IpAddr,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -28,7 +27,7 @@ use crate::{
     metrics::Endpoint,
     rejection::Rejection,
     sampler_session::SamplerSession,
-    tail_rules::ServedRules,
+    samplers::SamplerOutgoing,
 };
 
 const SUBSCRIBE_PATH: &str = "/spoor.control.v1.TailRuleStream/Subscribe";
@@ -76,19 +75,21 @@ impl StreamMessage for SamplerMessage {
     const NESTED_LIST: Option<(u32, u32)> = Some((1, 4));
 }
 
-/// A sampler that is registered for its namespace's tail rules.
+/// A sampler that is registered for its namespace's tail rules and its stack's rings.
 struct SamplerClient {
     session: SamplerSession,
-    outgoing: watch::Receiver<Option<Arc<ServedRules>>>,
+    stack: String,
+    outgoing: watch::Receiver<SamplerOutgoing>,
     /// Not the rules themselves: a stream that does not read would keep their message in memory.
-    sent: Option<Version>,
+    sent_rules: Option<Version>,
+    sent_rings: Option<Bytes>,
 }
 
 impl StreamClient for SamplerClient {
     type Message = SamplerMessage;
     type Hello = SamplerHello;
     type Identity = SamplerIdentity;
-    type Outgoing = Option<Arc<ServedRules>>;
+    type Outgoing = SamplerOutgoing;
 
     const ENDPOINT: Endpoint = Endpoint::TailRuleStream;
     fn hello(message: SamplerMessage) -> Option<SamplerHello> {
@@ -127,25 +128,35 @@ impl StreamClient for SamplerClient {
         Ok(Self {
             outgoing: session.outgoing(),
             session,
-            sent: held.map(|rules| rules.version),
+            stack: identity.stack.clone(),
+            sent_rules: held.map(|rules| rules.version),
+            sent_rings: None,
         })
     }
 
-    fn outgoing(&mut self) -> &mut watch::Receiver<Option<Arc<ServedRules>>> {
+    fn outgoing(&mut self) -> &mut watch::Receiver<SamplerOutgoing> {
         &mut self.outgoing
     }
 
-    /// The rules, if they were not sent yet.
+    /// The next message that was not sent yet: the stack's rings, or the rules.
     fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
-        let Some(rules) = self.outgoing.borrow_and_update().clone() else {
-            return Ok(None);
-        };
-        if self.sent == Some(rules.version) {
-            return Ok(None);
+        let outgoing = self.outgoing.borrow_and_update().clone();
+        // The rings come first: a sampler accepts no spans before it knows them.
+        if let Some(rings) = outgoing.rings.get(&self.stack)
+            && self.sent_rings.as_ref() != Some(rings)
+        {
+            self.session.count_rings_sent();
+            self.sent_rings = Some(rings.clone());
+            return Ok(Some(rings.clone()));
         }
-        self.session.record_sent(&rules)?;
-        self.sent = Some(rules.version);
-        Ok(Some(rules.message.clone()))
+        if let Some(rules) = outgoing.rules
+            && self.sent_rules != Some(rules.version)
+        {
+            self.session.record_sent(&rules)?;
+            self.sent_rules = Some(rules.version);
+            return Ok(Some(rules.message.clone()));
+        }
+        Ok(None)
     }
 
     fn handle_message(&mut self, message: SamplerMessage) -> Result<(), Status> {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod counts;
+mod rings;
 
 use std::{
     future::{Future, ready},

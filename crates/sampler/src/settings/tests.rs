@@ -25,7 +25,7 @@ fn defaults_lead_to_the_lab() {
     let settings = read(&[], &[]).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:4327");
     assert_eq!(settings.output.endpoint, "http://localhost:4317");
-    assert!(settings.control.is_none());
+    assert!(settings.control.is_none() && settings.peers.is_none());
     assert!(settings.forwarder.journal.is_none());
     assert_eq!(
         settings.forwarder.tail.decision_wait,
@@ -67,6 +67,65 @@ fn options_and_variables_are_read() {
         (&*settings.stack, &*settings.instance),
         ("tracing", "sampler-0")
     );
+}
+
+const PEERS: [&str; 8] = [
+    "--peers",
+    "tracing-sampler-{ordinal}.tracing-sampler-pods:4320",
+    "--journal",
+    "/data",
+    "--stack",
+    "tracing",
+    "--namespace",
+    "shop",
+];
+
+#[test]
+fn peers_are_read() {
+    let instance = "service.instance.id=tracing-sampler-2";
+    let variables = [("OTEL_RESOURCE_ATTRIBUTES", instance)];
+    let peers = read(&PEERS, &variables).unwrap().peers.unwrap();
+    assert_eq!(peers.listen.to_string(), "127.0.0.1:4320");
+    assert_eq!((peers.own, &*peers.stack), (2, "shop/tracing"));
+    assert_eq!(peers.addresses.len(), 64);
+    assert_eq!(
+        peers.addresses[10],
+        "http://tracing-sampler-10.tracing-sampler-pods:4320"
+    );
+}
+
+#[rstest]
+#[case::no_number("sampler")]
+#[case::no_ordinal("sampler-a")]
+#[case::too_large("sampler-64")]
+fn instance_of_a_peer_needs_an_ordinal(#[case] instance: &str) {
+    let attributes = format!("service.instance.id={instance}");
+    let variables = [("OTEL_RESOURCE_ATTRIBUTES", &*attributes)];
+    let InvalidSettings(errors) = read(&PEERS, &variables).unwrap_err();
+    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    assert_eq!(named, ["OTEL_RESOURCE_ATTRIBUTES"], "{errors:?}");
+}
+
+#[rstest]
+#[case::without_ordinal("sampler:4320")]
+#[case::without_port("sampler-{ordinal}")]
+#[case::with_scheme("http://sampler-{ordinal}:4320")]
+#[case::with_path("sampler-{ordinal}:4320/v1")]
+fn address_of_peers_is_a_host_and_a_port(#[case] address: &str) {
+    let variables = [("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler-0")];
+    let mut options = PEERS;
+    options[1] = address;
+    let InvalidSettings(errors) = read(&options, &variables).unwrap_err();
+    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    assert_eq!(named, ["--peers"], "{errors:?}");
+}
+
+#[test]
+fn peers_require_a_journal_and_a_stack() {
+    let variables = [("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler-0")];
+    let InvalidSettings(errors) = read(&PEERS[..2], &variables).unwrap_err();
+    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    assert_eq!(named, ["--journal", "--stack", "--namespace"], "{errors:?}");
 }
 
 #[rstest]

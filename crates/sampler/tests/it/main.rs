@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod forward;
+mod peers;
 mod plane;
 mod receiver;
 mod rules;

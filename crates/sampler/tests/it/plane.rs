@@ -5,12 +5,15 @@ use std::{net::SocketAddr, time::Duration};
 use spoor_policy::{
     Namespace, OwnedTailPlace, PolicyName, Rule, RuleCondition, RuleName, TailPolicy, TailTable,
 };
-use spoor_proto::spoor::control::v1::{
-    self as wire, ControlMessage, SamplerHello, SamplerMessage, TailReport, TailRules,
-    control_message,
-    sampler_message::Message,
-    tail_rule::Condition,
-    tail_rule_stream_server::{TailRuleStream, TailRuleStreamServer},
+use spoor_proto::spoor::{
+    control::v1::{
+        self as wire, ControlMessage, SamplerHello, SamplerMessage, TailReport, TailRules,
+        control_message,
+        sampler_message::Message,
+        tail_rule::Condition,
+        tail_rule_stream_server::{TailRuleStream, TailRuleStreamServer},
+    },
+    sampler::v1::Rings,
 };
 use tokio::{
     net::TcpListener,
@@ -127,7 +130,15 @@ impl Connected {
     }
 
     pub async fn push(&self, rules: TailRules) {
-        let message = Some(control_message::Message::Rules(rules));
+        self.send(control_message::Message::Rules(rules)).await;
+    }
+
+    pub async fn push_rings(&self, rings: Rings) {
+        self.send(control_message::Message::Rings(rings)).await;
+    }
+
+    async fn send(&self, message: control_message::Message) {
+        let message = Some(message);
         let message = ControlMessage { message };
         self.outgoing.send(Ok(message)).await.unwrap();
     }

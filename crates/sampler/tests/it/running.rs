@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use reqwest::{Client, Response};
-use spoor_sampler::{Sampler, SamplerArgs, SamplerError};
+use spoor_sampler::{Sampler, SamplerArgs, SamplerError, SamplerSettings};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -36,6 +36,8 @@ pub fn args() -> SamplerArgs {
         decide_at_shutdown: false,
         namespace: None,
         stack: String::new(),
+        peers: None,
+        peers_listen: any_port,
     }
 }
 
@@ -46,16 +48,30 @@ pub fn args_with_journal(folder: &Path) -> SamplerArgs {
     }
 }
 
+/// The settings of an instance in front of a receiver, with the rules of a control plane, if any.
+pub fn settings(
+    args: SamplerArgs,
+    instance: &str,
+    receiver: SocketAddr,
+    plane: Option<SocketAddr>,
+) -> SamplerSettings {
+    let settings = args.settings(|name| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(format!("http://{receiver}")),
+        "SPOOR_CONTROL_ENDPOINT" => plane.map(|plane| format!("http://{plane}")),
+        "OTEL_RESOURCE_ATTRIBUTES" => Some(format!("service.instance.id={instance}")),
+        _ => None,
+    });
+    settings.unwrap()
+}
+
 impl Running {
     /// Starts a sampler in front of a receiver, with the rules of a control plane, if any.
     pub async fn start(args: SamplerArgs, receiver: SocketAddr, plane: Option<SocketAddr>) -> Self {
-        let settings = args.settings(|name| match name {
-            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(format!("http://{receiver}")),
-            "SPOOR_CONTROL_ENDPOINT" => plane.map(|plane| format!("http://{plane}")),
-            "OTEL_RESOURCE_ATTRIBUTES" => Some("service.instance.id=sampler-0".to_owned()),
-            _ => None,
-        });
-        let sampler = Sampler::start(settings.unwrap()).unwrap();
+        Self::start_with(settings(args, "sampler-0", receiver, plane))
+    }
+
+    pub fn start_with(settings: SamplerSettings) -> Self {
+        let sampler = Sampler::start(settings).unwrap();
         let (address, ops) = (sampler.address().unwrap(), sampler.ops_address().unwrap());
         let stop = CancellationToken::new();
         let task = tokio::spawn(sampler.run(stop.clone()));

@@ -9,6 +9,10 @@ use opentelemetry_proto::tonic::{
 
 /// A trace of two spans of the service `shop`, of which the second has an error if `fails`.
 pub fn trace(number: u64, fails: bool) -> ExportTraceServiceRequest {
+    request(spans(number, fails).into())
+}
+
+fn spans(number: u64, fails: bool) -> [Span; 2] {
     let root = span(number, 1, None);
     let mut child = span(number, 2, Some(1));
     if fails {
@@ -17,7 +21,13 @@ pub fn trace(number: u64, fails: bool) -> ExportTraceServiceRequest {
             ..Status::default()
         });
     }
-    request(vec![root, child])
+    [root, child]
+}
+
+/// The spans of [`trace`], each in a request of its own.
+pub fn spans_of_trace(number: u64, fails: bool) -> [ExportTraceServiceRequest; 2] {
+    let [root, child] = spans(number, fails);
+    [request(vec![root]), request(vec![child])]
 }
 
 fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {

@@ -91,8 +91,8 @@ impl Division {
             return division;
         }
         division.here = Here::Nothing;
-        for (to, mut spans) in divide(scanned, &destinations) {
-            let request = Bytes::from(spans.request.take());
+        for (to, spans) in divide(scanned, &destinations) {
+            let request = Bytes::from(spans.request.finish());
             match u16::try_from(to) {
                 Ok(to) => division.parts.push(Part {
                     to,
@@ -114,7 +114,7 @@ fn divide(scanned: &Scanned<'_>, destinations: &[u64]) -> BTreeMap<u64, Spans> {
     for (source, spans) in scanned.by_source(destinations, None) {
         for (span, to) in spans {
             let spans = requests.entry(to).or_default();
-            spans.request.add(span, &source, &[]);
+            spans.request.add(span, &source);
             spans.count += 1;
         }
     }

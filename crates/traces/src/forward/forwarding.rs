@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use super::{Forward, ForwardedPart, Forwarder, JournalId, Rings, Shared};
-use crate::{memory::Reservation, receiver::AcceptError, scan::scan};
+use crate::{
+    memory::Reservation,
+    receiver::AcceptError,
+    scan::{SourceLimits, scan_within},
+};
 
 /// The time between a peer's response and the next call without parts. Decisions wait for these
 /// calls.
@@ -15,27 +19,28 @@ impl Forwarder {
     /// The ID of the journal; `None` without one.
     #[must_use]
     pub fn journal_id(&self) -> Option<JournalId> {
-        self.shared.state.lock().journal_id()
+        self.shared.state().journal_id
     }
 
     /// The rings in force; `None` if they are not known yet, or without
     /// [`ForwarderSettings::peers`](super::ForwarderSettings::peers).
     #[must_use]
     pub fn rings(&self) -> Option<Rings> {
-        let state = self.shared.state.lock();
+        let state = self.shared.state();
         state.rings().map(|(rings, _)| rings.clone())
     }
 
     /// Puts newer rings in force, which have to be saved before: a sampler that returned to older
-    /// ones could begin traces that another one has begun. Returns whether they were newer.
+    /// ones could begin traces that another one has begun. Returns whether they were newer. May block
+    /// while others write to the journal.
     pub fn set_rings(&self, rings: Rings) -> bool {
-        let is_newer = self.shared.state.lock().set_rings(rings);
+        let is_newer = self.shared.journaled.appender().set_rings(rings);
         self.shared.has_parts.notify_waiters();
         is_newer
     }
 
     /// Takes the parts of a peer until one has no room; returns the last sequence received of its
-    /// journal. The rings of the peer have to be in force before.
+    /// journal. The rings of the peer have to be in force before. May block until they are written.
     pub fn accept_forwarded(
         &self,
         from: JournalId,
@@ -46,13 +51,13 @@ impl Forwarder {
             true => Err(AcceptError::NotServing),
             false => parts.try_for_each(|part| self.shared.accept_part(from, part)),
         };
-        (self.shared.state.lock().received(from), accepted)
+        (self.shared.state().received(from), accepted)
     }
 
     /// The ordinals, as bits, for which this sampler has as many parts as it should hold.
     #[must_use]
     pub fn saturated(&self) -> u64 {
-        self.shared.state.lock().saturated()
+        self.shared.state().saturated()
     }
 
     /// A peer has nothing accepted before this time left for this sampler. Traces that are due by
@@ -61,7 +66,7 @@ impl Forwarder {
     /// The time is that of the last response that the peer had received when it reported, less the
     /// age of its oldest spans for this sampler.
     pub fn heard(&self, peer: u16, until: Instant) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.state();
         if let Some(peers) = &mut state.peers {
             peers.heard(peer, until, Instant::now());
         }
@@ -79,7 +84,7 @@ impl Forwarder {
             // Created before the check, so that no part is missed between check and wait.
             let has_parts = self.shared.has_parts.notified();
             let is_learning = {
-                let state = self.shared.state.lock();
+                let state = self.shared.state();
                 let has_none = state.parts.is_empty(peer);
                 if state.has_given_up || (state.is_leaving && has_none) {
                     return None;
@@ -103,7 +108,7 @@ impl Forwarder {
     /// A peer responded: it has all parts up to this sequence, and too many for these ordinals,
     /// which are given as bits.
     pub fn forwarded(&self, peer: u16, sequence: u64, saturated: u64) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.state();
         let now = Instant::now();
         state.parts.forwarded(peer, sequence, now);
         if let Some(peers) = &mut state.peers {
@@ -115,7 +120,7 @@ impl Forwarder {
     /// until that is known.
     #[must_use]
     pub fn settled_generation(&self) -> u64 {
-        let state = self.shared.state.lock();
+        let state = self.shared.state();
         let peers = state.peers.as_ref();
         peers.map_or(0, |peers| peers.settled_generation())
     }
@@ -124,30 +129,32 @@ impl Forwarder {
     /// that had some.
     #[must_use]
     pub fn forward_pending(&self) -> Vec<(u16, usize)> {
-        self.shared.state.lock().forward_pending()
+        self.shared.state().forward_pending()
     }
 }
 
 impl Shared {
     fn accept_part(&self, from: JournalId, part: &ForwardedPart) -> Result<(), AcceptError> {
-        let is_known = {
-            let state = self.state.lock();
+        {
+            let state = self.state();
             if state.is_learning() {
                 return Err(AcceptError::NotServing);
             }
-            state.has_received(from, part.sequence)
-        };
-        if is_known {
-            return Ok(());
+            if part.sequence <= state.received(from) {
+                return Ok(());
+            }
         }
         // Scanned within the bound on memory by the sampler that accepted it.
-        let scanned = scan(&part.request, &mut Reservation::unbounded()).ok();
+        let mut reservation = Reservation::unbounded();
+        let limits = SourceLimits::FORWARDER;
+        let scanned = scan_within(&part.request, limits, &mut reservation).ok();
         let division = scanned
             .as_ref()
             .and_then(|scanned| self.divide(scanned, part.visited));
-        let mut state = self.make_room(part.request.len())?;
-        state.accept_part((from, part), scanned.as_ref(), division)?;
-        self.notify(state);
+        let mut appender = self.make_room(part.request.len())?;
+        appender.accept_part((from, part), scanned.as_ref(), division)?;
+        drop(appender);
+        self.notify();
         Ok(())
     }
 }

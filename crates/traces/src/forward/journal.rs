@@ -1,12 +1,12 @@
 //! The journal of a forwarder, which a process that is started again replays.
 //!
 //! The journal is a sequence of records in segments: the requests that were accepted, the decisions
-//! on traces, and the spans that are confirmed as sent. Records are appended under the sampler's
-//! lock, so their order is the order of their effects, and replay is deterministic: it feeds the
-//! requests to the same sampler, and applies the decisions instead of deciding again. Requests and
-//! decisions are numbered; each span that is forwarded has a [`Position`], the record that caused
-//! it and its number among those of this record. Replay discards the spans before the confirmed
-//! position and forwards the others again.
+//! on traces, and the spans that are confirmed as sent. The order of records is that of their effects
+//! ([`journaled`](super::journaled)), and replay is deterministic: it feeds the requests to the same
+//! sampler, and applies the decisions instead of deciding again. Requests and decisions are numbered;
+//! each span that is forwarded has a [`Position`], the record that caused it and its number among
+//! those of this record. Replay discards the spans before the confirmed position and forwards the
+//! others again.
 //!
 //! A request is in the journal before its spans have an effect. Decisions are in the journal before
 //! a batch with their spans is handed out.
@@ -46,10 +46,16 @@ use std::{
     fs::File,
     io,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{position::Position, queues::PartQueues};
+use parking_lot::Mutex;
+
+use super::{
+    position::Position,
+    queues::{PartPlace, QueuedPart},
+};
 pub(super) use effects::{Outcome, Replay};
 use files::FileKind;
 pub(super) use files::delete;
@@ -58,7 +64,7 @@ use remembered::RememberedFiles;
 pub(super) use replay::Replayed;
 pub(super) use routed::{Moved, Routed, RoutedPart};
 use segment::{ActiveSegment, First};
-use senders::Senders;
+pub(super) use senders::Senders;
 
 /// The settings of a forwarder's journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,10 +188,23 @@ pub(super) struct Journal {
     /// The last position that the journal contains as confirmed.
     confirmed: Position,
     remembered: RememberedFiles,
-    senders: Senders,
+    /// Also read without the journal's lock.
+    senders: Arc<Mutex<Senders>>,
     /// Reused for the bodies of records.
     body: Vec<u8>,
     last_warning: Option<Instant>,
+}
+
+/// The state, as far as it determines which segments are needed.
+pub(super) trait Segments {
+    /// Returns whether nothing needs a segment any more, apart from its parts for peers.
+    fn is_released(&self, segment: u64) -> bool;
+
+    /// The parts in a segment that peers have not received.
+    fn parts_in(&self, segment: u64) -> Vec<(PartPlace, QueuedPart)>;
+
+    /// A part was moved to another segment.
+    fn set_segment(&self, part: PartPlace, segment: u64);
 }
 
 /// The number of a record and that of its segment.
@@ -223,7 +242,7 @@ impl Journal {
             next_record,
             confirmed: found.confirmed,
             remembered: found.remembered,
-            senders: found.senders,
+            senders: Arc::new(Mutex::new(found.senders)),
             body: Vec::new(),
             last_warning: None,
         };
@@ -234,9 +253,9 @@ impl Journal {
         self.id
     }
 
-    /// The last sequence received of a peer's journal.
-    pub(super) fn received(&self, journal: JournalId) -> Option<u64> {
-        self.senders.received(journal)
+    /// The last sequences received of peers, for all of which there are records.
+    pub(super) fn senders(&self) -> Arc<Mutex<Senders>> {
+        Arc::clone(&self.senders)
     }
 
     /// The number of the last numbered record.
@@ -260,8 +279,7 @@ impl Journal {
     /// Parts in these segments move to the active one, those of one segment at a time.
     pub(super) fn clean_up(
         &mut self,
-        parts: &mut PartQueues,
-        is_released: impl Fn(u64) -> bool,
+        segments: &impl Segments,
     ) -> (Vec<PathBuf>, Result<(), JournalError>) {
         let now = unix_ms();
         // Only a sealed segment can be deleted.
@@ -269,7 +287,7 @@ impl Journal {
         let mut result = rolled.and(self.remembered.write(self.segment_bytes));
         let mut paths = Vec::new();
         while let Some((number, _)) = self.sealed.front().copied()
-            && is_released(number)
+            && segments.is_released(number)
         {
             // Without space for its decisions, one segment is deleted before they are written.
             // Otherwise a full disk would stay full.
@@ -277,7 +295,7 @@ impl Journal {
             if !is_remembered && !paths.is_empty() {
                 break;
             }
-            let moved = match self.move_parts(number, parts, now) {
+            let moved = match self.move_parts(number, segments, now) {
                 Ok(moved) => moved,
                 Err(error) => {
                     result = result.and(Err(error));
@@ -339,10 +357,12 @@ impl Journal {
     fn roll(&mut self, time: u64) -> Result<(), JournalError> {
         let folder = &self.settings.folder;
         let number = self.active.number + 1;
+        // A copy, since a write may take long.
+        let senders = self.senders.lock().clone();
         let first = First {
             record: self.next_record,
             confirmed: self.confirmed,
-            senders: &self.senders,
+            senders: &senders,
         };
         let next = ActiveSegment::create(folder, number, time, first)?;
         let sealed = std::mem::replace(&mut self.active, next);

@@ -27,7 +27,7 @@ impl Collector for Forwarder {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Read under one lock, so that the outcomes add up: received = kept + dropped + gathering.
         let (totals, backlog, policies, forwarded, rejected) = {
-            let state = self.shared.state.lock();
+            let state = self.shared.state();
             let policies = state.sampler.decisions_by_policy();
             let totals = state.sampler.totals();
             let (forwarded, rejected) = (state.spans_forwarded, state.parts_rejected);

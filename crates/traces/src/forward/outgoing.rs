@@ -77,7 +77,13 @@ impl Outgoing {
         }
     }
 
-    fn add(&mut self, span: &NewSpan<'_>, source: &NewSource<'_>, note: u32) {
+    fn add(
+        &mut self,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        note: u32,
+        interned: &mut Interned,
+    ) {
         let at = match &mut self.tracker {
             None => Position::default(),
             Some(tracker) => match tracker.next_span() {
@@ -87,7 +93,7 @@ impl Outgoing {
         };
         let none = Annotation::default();
         let annotation = self.annotations.get(note as usize).unwrap_or(&none);
-        self.batches.add(span, source, annotation, at);
+        self.batches.add(span, source, annotation, at, interned);
     }
 }
 
@@ -129,7 +135,7 @@ impl Output for Outgoing {
         to: Destination<u32>,
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
-        _: &mut Interned,
+        interned: &mut Interned,
     ) -> Result<u32, NotStored> {
         let note = match to {
             Destination::Known(note) => note,
@@ -138,7 +144,7 @@ impl Output for Outgoing {
                 note
             }
         };
-        self.add(span, source, note);
+        self.add(span, source, note, interned);
         Ok(note)
     }
 
@@ -148,11 +154,12 @@ impl Output for Outgoing {
             .hasher
             .hash_all(ids, |_, hash| self.passed.find(hash).is_some());
         for (source, spans) in scanned.by_source(&hashes, None) {
+            let mut interned = Interned::default();
             for (span, hash) in spans {
                 if self.passed.find(hash).is_none() {
                     self.pass(span.trace_id, hash, note);
                 }
-                self.add(span, &source, note);
+                self.add(span, &source, note, &mut interned);
                 totals.kept += 1;
             }
         }

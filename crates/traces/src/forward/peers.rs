@@ -18,7 +18,7 @@ pub struct PeerSettings {
     pub rings: Option<Rings>,
 }
 
-/// The state of a sampler among others.
+/// The rings, the reports of peers and the end of former rings, for a sampler among others.
 pub(super) struct Peers {
     pub(super) own: u16,
     rings: Option<Rings>,

@@ -43,6 +43,13 @@ pub(super) struct QueuedPart {
     pub(super) request: Bytes,
 }
 
+/// A peer, and the sequence of a part for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PartPlace {
+    pub(super) peer: u16,
+    pub(super) sequence: u64,
+}
+
 /// The parts for one peer.
 struct PartQueue {
     /// By sequence: the number of the record that divided the request.
@@ -151,17 +158,27 @@ impl PartQueues {
         self.queue(peer).recorded = sequence;
     }
 
-    /// The parts that a segment of the journal has, with peer and sequence.
-    pub(super) fn in_segment(
-        &mut self,
-        segment: u64,
-    ) -> impl Iterator<Item = (u16, u64, &mut QueuedPart)> {
-        let queues = self.by_peer.iter_mut();
+    /// The parts that a segment of the journal has.
+    pub(super) fn in_segment(&self, segment: u64) -> Vec<(PartPlace, QueuedPart)> {
+        let queues = self.by_peer.iter();
         let parts = queues.flat_map(|(peer, queue)| {
-            let (peer, parts) = (*peer, queue.parts.iter_mut());
-            parts.map(move |(sequence, part)| (peer, *sequence, part))
+            let (peer, parts) = (*peer, queue.parts.iter());
+            parts.map(move |(sequence, part)| {
+                let sequence = *sequence;
+                (PartPlace { peer, sequence }, part)
+            })
         });
-        parts.filter(move |(_, _, part)| part.segment == segment)
+        let here = parts.filter(|(_, part)| part.segment == segment);
+        here.map(|(place, part)| (place, part.clone())).collect()
+    }
+
+    /// A part was moved to another segment of the journal.
+    pub(super) fn set_segment(&mut self, place: PartPlace, segment: u64) {
+        let queue = self.by_peer.get_mut(&place.peer);
+        let part = queue.and_then(|queue| queue.parts.get_mut(&place.sequence));
+        if let Some(part) = part {
+            part.segment = segment;
+        }
     }
 
     /// The next parts for a peer. With `may_return`, the peer may also get spans that others have,
@@ -238,26 +255,30 @@ impl PartQueues {
         full.fold(0, |bits, (peer, _)| bits | bit(*peer))
     }
 
-    /// The first part for a sampler that is in no ring and does not respond, with peer and sequence.
+    /// The first part for a sampler that is in no ring and does not respond.
     pub(super) fn first_abandoned(
         &self,
         is_member: impl Fn(u16) -> bool,
         now: Instant,
-    ) -> Option<(u16, u64, &QueuedPart)> {
+    ) -> Option<(PartPlace, QueuedPart)> {
         let silent = self.by_peer.iter().filter(|(peer, queue)| {
             let silence = now.saturating_duration_since(queue.last_response);
             silence >= MAX_SILENCE && !is_member(**peer)
         });
         let mut first = silent.filter_map(|(peer, queue)| {
             let (sequence, part) = queue.parts.first_key_value()?;
-            Some((*peer, *sequence, part))
+            let place = PartPlace {
+                peer: *peer,
+                sequence: *sequence,
+            };
+            Some((place, part.clone()))
         });
         first.next()
     }
 
     /// Removes a part that was divided again.
-    pub(super) fn divided_again(&mut self, peer: u16, sequence: u64) {
-        self.queue(peer).remove(sequence);
+    pub(super) fn divided_again(&mut self, place: PartPlace) {
+        self.queue(place.peer).remove(place.sequence);
     }
 }
 
@@ -366,8 +387,11 @@ mod tests {
             },
         );
         assert_eq!((queues.count(), queues.bytes(1)), (1, 10));
-        assert_eq!(queues.in_segment(1).count(), 0);
-        assert_eq!(queues.in_segment(2).count(), 1);
+        assert!(queues.in_segment(1).is_empty());
+        let place = queues.in_segment(2)[0].0;
+        assert_eq!((place.peer, place.sequence), (1, 7));
+        queues.set_segment(place, 3);
+        assert_eq!(queues.in_segment(3).len(), 1);
     }
 
     #[test]
@@ -378,7 +402,7 @@ mod tests {
         let first = |queues: &PartQueues, seconds, members| {
             let now = start + Duration::from_secs(seconds);
             let first = queues.first_abandoned(|peer| peer < members, now);
-            first.map(|(peer, sequence, _)| (peer, sequence))
+            first.map(|(place, _)| (place.peer, place.sequence))
         };
         assert_eq!(first(&queues, 50, 3), None);
         assert_eq!(first(&queues, 70, 4), None);

@@ -14,7 +14,12 @@ use super::{
     queues::{PartQueues, QueuedPart},
     tracker::Tracker,
 };
-use crate::{TraceId, memory::Reservation, scan, tail::TailSampler};
+use crate::{
+    TraceId,
+    memory::Reservation,
+    scan::{SourceLimits, scan_within},
+    tail::TailSampler,
+};
 
 /// What a forwarder continues with after a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,7 +164,8 @@ impl Replay for Recovering<'_> {
 
     fn request(&mut self, request: &[u8], is_gathered: bool) -> Option<Vec<TraceId>> {
         // The request was scanned within the bound on memory when it was accepted.
-        let scanned = scan::scan(request, &mut Reservation::unbounded()).ok()?;
+        let mut reservation = Reservation::unbounded();
+        let scanned = scan_within(request, SourceLimits::FORWARDER, &mut reservation).ok()?;
         self.sampler
             .replay(&scanned, is_gathered, self.record_time, self.outgoing);
         let tracker = self.outgoing.tracker.as_mut();

@@ -1,39 +1,38 @@
 //! The state of a forwarder, under its lock.
-//!
-//! With a journal, each method leaves the order of the journal's records equal to the order of
-//! their effects: a request is appended before its spans are routed, and the decisions made since
-//! are appended before the next record.
-//!
-//! Among several samplers, looking up the traces of a request, writing its division and taking it
-//! into effect are one step, with one view of the rings ([`routing`]).
 
 mod routing;
 
-use std::{path::PathBuf, time::Instant};
+use std::{sync::Arc, time::Instant};
+
+use parking_lot::Mutex;
 
 use super::{
     Backlog, ForwarderSettings,
     batches::Batch,
     in_flight::InFlight,
-    journal::{Journal, JournalError},
+    journal::{Appended, Journal, JournalError, JournalId, Senders},
     outgoing::Outgoing,
     peers::Peers,
     position::Position,
     queues::PartQueues,
-    recovery::{self, Opened, Recovery},
+    recovery::{self, Recovery},
     tracker::Tracker,
 };
 use crate::{
+    TraceId,
     log::IdHasher,
-    tail::{TailSampler, max_decisions},
+    scan::Scanned,
+    tail::{Decision, TailSampler, max_decisions},
 };
 
 pub(super) struct State {
     pub(super) sampler: TailSampler,
     pub(super) outgoing: Outgoing,
-    journal: Option<Journal>,
     in_flight: InFlight,
     max_outgoing_bytes: usize,
+    pub(super) journal_id: Option<JournalId>,
+    /// The last sequences received of peers.
+    senders: Arc<Mutex<Senders>>,
     /// The other samplers, if there may be some.
     pub(super) peers: Option<Peers>,
     /// The parts for them.
@@ -52,7 +51,9 @@ pub(super) struct State {
 
 impl State {
     /// Creates the state, from the journal if there is one.
-    pub(super) fn new(settings: &ForwarderSettings) -> Result<(Self, Recovery), JournalError> {
+    pub(super) fn new(
+        settings: &ForwarderSettings,
+    ) -> Result<(Self, Option<Journal>, Recovery), JournalError> {
         let hasher = IdHasher::default();
         let mut outgoing = Outgoing::new(
             hasher.clone(),
@@ -74,9 +75,10 @@ impl State {
         let mut state = Self {
             sampler,
             outgoing,
-            journal: None,
             in_flight: InFlight::default(),
             max_outgoing_bytes: settings.max_outgoing_bytes,
+            journal_id: None,
+            senders: Arc::default(),
             peers: None,
             parts,
             spans_forwarded: 0,
@@ -86,21 +88,19 @@ impl State {
             is_drained: false,
         };
         let Some((opened, journal_bytes)) = opened else {
-            return Ok((state, Recovery::default()));
+            return Ok((state, None, Recovery::default()));
         };
-        let Opened {
-            journal,
-            recovery,
-            last_record,
-        } = opened;
+        let journal = opened.journal;
+        state.journal_id = Some(journal.id());
+        state.senders = journal.senders();
         state.peers = settings.peers.as_ref().map(|peers| {
             let max_trace_duration = settings.tail.max_trace_duration;
+            let last_record = opened.last_record;
             let mut peers = Peers::new(peers, max_trace_duration, journal_bytes, last_record);
             peers.begin_settling(journal.active_segment());
             peers
         });
-        state.journal = Some(journal);
-        Ok((state, recovery))
+        Ok((state, Some(journal), opened.recovery))
     }
 
     /// The spans to send.
@@ -119,54 +119,39 @@ impl State {
         !(self.is_drained || is_empty)
     }
 
-    fn is_full(&self) -> bool {
+    /// Returns whether there is no room for kept spans.
+    pub(super) fn is_full(&self) -> bool {
         self.backlog().bytes > self.max_outgoing_bytes
     }
 
-    /// Decides early, to make room for a request of this length; returns true if there is still
-    /// none and there may be traces left to decide on.
-    pub(super) fn decide_early(&mut self, request_bytes: usize) -> bool {
-        // Without room in the journal or for kept spans, traces wait, and no request is accepted.
-        if self.is_full() || !self.append_decisions() {
-            return false;
+    /// A request is in the journal, and its effects follow.
+    pub(super) fn begin(&mut self, appended: Appended) {
+        if let Some(tracker) = &mut self.outgoing.tracker {
+            tracker.begin(appended.record, appended.segment);
         }
-        let is_over = self.sampler.decide_early(request_bytes, &mut self.outgoing);
-        self.append_decisions() && is_over
     }
 
-    /// Makes decisions, unless there is no room for them or for kept spans; returns whether there
-    /// are more to make.
-    pub(super) fn decide(
-        &mut self,
-        decide_some: impl FnOnce(&mut TailSampler, &mut Outgoing) -> bool,
-    ) -> bool {
-        if self.is_full() || !self.append_decisions() {
-            return false;
-        }
-        self.wait_for_peers(Instant::now());
-        let has_more = decide_some(&mut self.sampler, &mut self.outgoing);
-        self.append_decisions() && has_more
+    /// Accepts a request, of which new traces are gathered or passed straight on; returns those that
+    /// are passed on, if they are to be remembered in the journal.
+    pub(super) fn accept(&mut self, scanned: &Scanned<'_>, is_gathering: bool) -> Vec<TraceId> {
+        let now = Instant::now();
+        self.wait_for_peers(now);
+        let outgoing = &mut self.outgoing;
+        self.sampler.accept_as(scanned, is_gathering, now, outgoing);
+        let tracker = outgoing.tracker.as_mut();
+        tracker.map(Tracker::take_passed).unwrap_or_default()
     }
 
-    /// Appends the decisions made since the last record. If that fails, it is attempted again
-    /// before the next record; until then, no decision may be made, and no batch with spans of
-    /// these decisions is handed out. A process that is started again could decide otherwise.
-    fn append_decisions(&mut self) -> bool {
-        let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {
-            return true;
-        };
-        if tracker.decided().is_empty() {
-            return true;
-        }
-        match journal.append_decisions(tracker.decided(), &self.outgoing.reasons) {
-            Ok(appended) => {
-                tracker.decisions_written(appended.record, appended.segment);
-                true
-            }
-            Err(error) => {
-                journal.warn(&error);
-                false
-            }
+    /// The decisions that are not in the journal yet.
+    pub(super) fn decided(&self) -> Vec<(TraceId, Decision)> {
+        let tracker = self.outgoing.tracker.as_ref();
+        tracker.map_or_else(Vec::new, |tracker| tracker.decided().to_vec())
+    }
+
+    /// All decisions made so far are in the journal.
+    pub(super) fn decisions_written(&mut self, appended: Appended) {
+        if let Some(tracker) = &mut self.outgoing.tracker {
+            tracker.decisions_written(appended.record, appended.segment);
         }
     }
 
@@ -179,30 +164,23 @@ impl State {
         Some(batch)
     }
 
-    /// Frees the room of a batch that was sent, and confirms it in the journal.
-    pub(super) fn sent(&mut self, batch: &Batch) {
-        if self.journal.is_none() {
-            self.in_flight.sent(batch);
-            return;
+    /// Frees the room of a batch that was sent. Returns whether the journal is to confirm it.
+    pub(super) fn sent(&mut self, batch: &Batch) -> bool {
+        let has_journal = self.outgoing.tracker.is_some();
+        match has_journal {
+            true => self.in_flight.sent_in_order(batch),
+            false => self.in_flight.sent(batch),
         }
-        self.in_flight.sent_in_order(batch);
-        self.confirm();
+        has_journal
     }
 
-    /// Appends the place before which all spans are sent, and returns it. If the journal has no
-    /// room for it, spans may be sent again after a restart.
-    fn confirm(&mut self) -> Position {
-        let (Some(journal), Some(tracker)) = (&mut self.journal, &self.outgoing.tracker) else {
-            return Position::default();
-        };
+    /// The place before which all spans are sent.
+    pub(super) fn confirmed(&self) -> Position {
+        let tracker = self.outgoing.tracker.as_ref();
+        let end = tracker.map(Tracker::end).unwrap_or_default();
         let first_unsent = self.in_flight.first_span();
         let first_unsent = first_unsent.or_else(|| self.outgoing.batches.first_span());
-        let end = tracker.end();
-        let confirmed = first_unsent.map_or(end, |first| first.min(end));
-        if let Err(error) = journal.confirm(confirmed) {
-            journal.warn(&error);
-        }
-        confirmed
+        first_unsent.map_or(end, |first| first.min(end))
     }
 
     /// Forgets the traces that were passed straight on, once new traces are no longer compared with
@@ -213,27 +191,16 @@ impl State {
         }
     }
 
-    /// Writes what waits to be written to the journal, and removes segments and traces that are no
-    /// longer needed. Returns the paths of the files to delete, which takes too long under the lock.
-    pub(super) fn clean_up(&mut self) -> Vec<PathBuf> {
-        let now = Instant::now();
-        self.forget_passed(now);
-        self.divide_abandoned(now);
-        self.append_decisions();
-        self.record_forwarded();
-        let confirmed = self.confirm();
-        let (Some(journal), Some(tracker)) = (&mut self.journal, &mut self.outgoing.tracker) else {
-            return Vec::new();
-        };
-        let is_released = |segment| tracker.is_released(segment, confirmed);
-        let (paths, result) = journal.clean_up(&mut self.parts, is_released);
-        if let Err(error) = result {
-            journal.warn(&error);
+    /// Returns whether nothing needs a segment of the journal any more.
+    pub(super) fn is_released(&self, segment: u64, confirmed: Position) -> bool {
+        let tracker = self.outgoing.tracker.as_ref();
+        tracker.is_some_and(|tracker| tracker.is_released(segment, confirmed))
+    }
+
+    /// The segments before this one are deleted.
+    pub(super) fn forget_segments_before(&mut self, first: u64) {
+        if let Some(tracker) = &mut self.outgoing.tracker {
+            tracker.forget_segments_before(first);
         }
-        tracker.forget_segments_before(journal.first_segment());
-        if let Some(peers) = &mut self.peers {
-            peers.settle(now, |segment| tracker.is_waiting_before(segment));
-        }
-        paths
     }
 }

@@ -1,9 +1,11 @@
 //! Forwarders that are full, killed and started again.
 
 mod handover;
+mod limits;
 mod memory;
 mod peers;
 pub(super) mod process;
 mod property;
 mod restart;
 mod shutdown;
+mod slow_disk;

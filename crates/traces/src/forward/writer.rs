@@ -2,75 +2,76 @@
 
 use prost::encoding::encode_varint;
 
+use super::batches::RESOURCE_SPANS_FIELD;
 use crate::{
     log::{CHILDREN_KEY, is_concatenation},
     span::{NewSource, NewSpan},
 };
 
-/// The key of `ExportTraceServiceRequest.resource_spans`.
-const RESOURCE_SPANS_FIELD: u8 = 1 << 3 | 2;
-
-/// A request to which spans are added. Neighbours with the same source share it.
+/// A request to which spans of another one are added in their order. Neighbours share their resource
+/// and scope, so that it has at most as many of them as the other request.
 #[derive(Debug, Default)]
 pub(super) struct RequestWriter {
-    /// The request without the spans of the last source.
+    /// The request without the last resource.
     request: Vec<u8>,
-    /// The last source, and its spans as fields of `ScopeSpans`.
+    /// The last resource, and its scopes without the last one.
     resource: Vec<u8>,
+    scopes: Vec<u8>,
+    /// The last scope, and its spans.
     scope: Vec<u8>,
-    fields: Vec<u8>,
+    spans: Vec<u8>,
 }
 
 impl RequestWriter {
-    /// The bytes so far, without those of the last source.
-    pub(super) fn bytes(&self) -> usize {
-        self.request.len() + self.fields.len()
-    }
-
-    /// Adds a span with these additional fields.
-    pub(super) fn add(&mut self, span: &NewSpan<'_>, source: &NewSource<'_>, added: &[u8]) {
-        if !is_concatenation(&self.resource, source.resource)
-            || !is_concatenation(&self.scope, source.scope)
-        {
-            self.end_source();
-            source
-                .resource
-                .iter()
-                .for_each(|it| self.resource.extend_from_slice(it));
-            source
-                .scope
-                .iter()
-                .for_each(|it| self.scope.extend_from_slice(it));
-        }
-        self.fields.push(CHILDREN_KEY);
-        let len = span.body.len() + added.len();
-        encode_varint(len as u64, &mut self.fields);
-        self.fields.extend_from_slice(span.body);
-        self.fields.extend_from_slice(added);
-    }
-
-    /// Returns the request, after which another one begins.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        self.end_source();
-        std::mem::take(&mut self.request)
-    }
-
-    fn end_source(&mut self) {
-        if !self.fields.is_empty() {
-            let mut header = Vec::with_capacity(8);
-            header.push(CHILDREN_KEY);
-            let len = self.scope.len() + self.fields.len();
-            encode_varint(len as u64, &mut header);
-            let scope_spans = header.len() + self.scope.len() + self.fields.len();
-            self.request.push(RESOURCE_SPANS_FIELD);
-            let len = self.resource.len() + scope_spans;
-            encode_varint(len as u64, &mut self.request);
-            for part in [&self.resource, &header, &self.scope, &self.fields] {
-                self.request.extend_from_slice(part);
+    /// Adds a span.
+    pub(super) fn add(&mut self, span: &NewSpan<'_>, source: &NewSource<'_>) {
+        if !is_concatenation(&self.resource, source.resource) {
+            self.end_resource();
+            for piece in source.resource {
+                self.resource.extend_from_slice(piece);
             }
         }
+        if !is_concatenation(&self.scope, source.scope) {
+            self.end_scope();
+            for piece in source.scope {
+                self.scope.extend_from_slice(piece);
+            }
+        }
+        write_field(&mut self.spans, CHILDREN_KEY, &[span.body]);
+    }
+
+    /// Ends the request.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.end_resource();
+        self.request
+    }
+
+    fn end_resource(&mut self) {
+        self.end_scope();
+        if !self.scopes.is_empty() {
+            let content = [self.resource.as_slice(), &self.scopes];
+            write_field(&mut self.request, RESOURCE_SPANS_FIELD, &content);
+        }
         self.resource.clear();
+        self.scopes.clear();
+    }
+
+    fn end_scope(&mut self) {
+        if !self.spans.is_empty() {
+            let content = [self.scope.as_slice(), &self.spans];
+            write_field(&mut self.scopes, CHILDREN_KEY, &content);
+        }
         self.scope.clear();
-        self.fields.clear();
+        self.spans.clear();
+    }
+}
+
+/// Writes a field of which the content is in pieces.
+fn write_field(to: &mut Vec<u8>, key: u8, content: &[&[u8]]) {
+    let len: usize = content.iter().map(|piece| piece.len()).sum();
+    to.push(key);
+    encode_varint(len as u64, to);
+    for piece in content {
+        to.extend_from_slice(piece);
     }
 }

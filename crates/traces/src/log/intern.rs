@@ -47,7 +47,7 @@ pub(crate) struct Source {
     pub(crate) service: u16,
 }
 
-/// The cached indices of a source in the active segment.
+/// The cached indices of a source in the active segment, or in the batch that is being collected.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Interned {
     pub(super) serial: u64,
@@ -60,11 +60,22 @@ pub(crate) struct Interned {
 impl Interned {
     /// Prepares for the spans of another source.
     pub(crate) fn advance(&mut self, next: &NewSource<'_>) {
-        // No segment has this serial number; they start at 1.
+        // No segment or batch has this serial number; they start at 1.
         self.serial = 0;
         if !next.shares_resource {
             self.sibling = None;
         }
+    }
+
+    /// The index of the source in the batch with this serial number, if it is cached.
+    pub(crate) fn source_in(&self, batch: u64) -> Option<u16> {
+        (self.serial == batch).then_some(self.source)
+    }
+
+    /// Caches the index of the source in the batch with this serial number.
+    pub(crate) fn cache(&mut self, batch: u64, source: u16) {
+        self.serial = batch;
+        self.source = source;
     }
 
     /// A source with the same resource in this segment.
@@ -86,7 +97,7 @@ pub(crate) struct OperationEntry {
     pub(crate) is_root: bool,
 }
 
-/// Items that many spans of a segment share, each identified by its index.
+/// Items that many spans share, each identified by its index.
 #[derive(Clone, Default)]
 pub(crate) struct InternTable<T> {
     /// Each with its hash.
@@ -101,6 +112,10 @@ impl<T: Copy> InternTable<T> {
         self.all.get(usize::from(index)).map(|(_, item)| item)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.all.iter().map(|(_, item)| item)
     }
@@ -110,7 +125,7 @@ impl<T: Copy> InternTable<T> {
     }
 
     #[inline]
-    pub(super) fn find(&self, hash: u64, is_equal: impl Fn(&T) -> bool) -> Option<u16> {
+    pub(crate) fn find(&self, hash: u64, is_equal: impl Fn(&T) -> bool) -> Option<u16> {
         let found = self.by_hash.find(hash, |index| {
             let known = self.all.get(usize::from(*index));
             known.is_some_and(|(known_hash, item)| *known_hash == hash && is_equal(item))
@@ -118,7 +133,7 @@ impl<T: Copy> InternTable<T> {
         found.copied()
     }
 
-    pub(super) fn add(&mut self, hash: u64, item: T) -> u16 {
+    pub(crate) fn add(&mut self, hash: u64, item: T) -> u16 {
         let index = self.all.len() as u16;
         self.all.push((hash, item));
         let all = &self.all;

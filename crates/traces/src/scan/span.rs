@@ -168,6 +168,30 @@ pub(crate) fn span_attributes<'a>(
     });
 }
 
+/// Copies an encoded `Span` without its attributes of this name, if it has any; returns whether it
+/// does.
+pub(crate) fn copy_without_attribute(body: &[u8], name: &str, copy: &mut Vec<u8>) -> bool {
+    copy.clear();
+    let (mut copied, mut end) = (0, 0);
+    visit(body, |reader, key| {
+        let start = end;
+        match key {
+            ATTRIBUTE => {
+                let (found, _) = key_value::<Plain>(reader.message()?)?;
+                if found == name.as_bytes() {
+                    copy.extend_from_slice(reader.between(copied, start));
+                    copied = reader.position();
+                }
+            }
+            other => reader.skip_unknown(other, 0)?,
+        }
+        end = reader.position();
+        Ok(())
+    });
+    copy.extend_from_slice(body.get(copied..).unwrap_or_default());
+    copied > 0
+}
+
 /// Calls `apply` for each attribute that a search finds: of an encoded `Span` and of its events.
 pub(crate) fn searched_attributes<'a>(
     body: &'a [u8],

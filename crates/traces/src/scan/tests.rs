@@ -366,6 +366,22 @@ fn long_service_name_before_a_short_one_is_rejected() {
     );
 }
 
+#[rstest::rstest]
+#[case::store(SourceLimits::STORE, 64 << 10)]
+#[case::forwarder(SourceLimits::FORWARDER, 256 << 10)]
+fn resources_are_limited_by_their_bytes(#[case] limits: SourceLimits, #[case] max: usize) {
+    let span = [field(1, &[1; 16]), field(2, &[1; 8])].concat();
+    let scope_spans = field(2, &field(2, &span));
+    for (bytes, rejected) in [(max, 0), (max + 1, 1)] {
+        // The key and the length take four bytes.
+        let schema_url = field(3, &vec![b'x'; bytes - 4]);
+        let request = field(1, &[scope_spans.clone(), schema_url].concat());
+        let mut reservation = Reservation::unbounded();
+        let scanned = scan_within(&request, limits, &mut reservation).unwrap();
+        assert_eq!(scanned.rejected.oversized, rejected, "{bytes} bytes");
+    }
+}
+
 #[test]
 fn error_names_the_position() {
     let error = scan(&[0x0a, 0x05, 0x0a], &mut Reservation::unbounded()).expect_err("truncated");

@@ -121,7 +121,7 @@ fn duration(spans: &[WaitingSpan<'_>]) -> u64 {
 const MAX_COMPARED_ATTRIBUTES: usize = 500_000;
 
 /// The first attribute rule that each resource matches, and the number of its attributes, for one
-/// table of policies. Any number of traces may share a resource of 64 KiB, and it may appear in one
+/// table of policies. Any number of traces may share a long resource, and it may appear in one
 /// trace any number of times. The key is the policy's address, the segment's serial number, and the
 /// resource's part of the segment.
 pub(super) type ResourceRules = HashMap<(usize, u64, Part), (Option<usize>, usize)>;

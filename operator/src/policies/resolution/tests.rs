@@ -26,7 +26,13 @@ fn found(name: &str, spec: Value) -> Arc<PolicyObject> {
 }
 
 fn pod(name: &str, labels: Value, ready: &str) -> Arc<Pod> {
-    let metadata = json!({"name": name, "namespace": "shop", "uid": name, "labels": labels});
+    owned_pod(name, labels, json!([]), ready)
+}
+
+fn owned_pod(name: &str, labels: Value, owners: Value, ready: &str) -> Arc<Pod> {
+    let metadata = json!({
+        "name": name, "namespace": "shop", "uid": name, "labels": labels, "ownerReferences": owners,
+    });
     let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]});
     let sent = json!({"metadata": metadata, "spec": {}, "status": status});
     Arc::new(pods::parse(serde_json::from_value(sent).unwrap()).unwrap())
@@ -181,14 +187,22 @@ fn programmed(status: &SamplingPolicyStatus) -> &Condition {
     programmed.unwrap()
 }
 
-/// A pod of a sampler, Ready or not.
+/// The samplers of the stack `tracing`.
+const FIRST: &str = "tracing-sampler-0";
+const SECOND: &str = "tracing-sampler-1";
+
+/// A pod of a stack's sampler, Ready or not.
 fn sampler_pod(name: &str, stack: &str, ready: &str) -> Arc<Pod> {
     let labels = json!({
         "app.kubernetes.io/name": "sampler",
         "app.kubernetes.io/managed-by": "spoor-operator",
         "app.kubernetes.io/instance": stack,
     });
-    pod(name, labels, ready)
+    let owners = json!([{
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": format!("{stack}-sampler"),
+        "uid": stack, "controller": true,
+    }]);
+    owned_pod(name, labels, owners, ready)
 }
 
 /// A sampler with an open stream.
@@ -206,26 +220,26 @@ fn sampler(name: &str, current: bool) -> SamplerState {
 }
 
 #[rstest]
-#[case::all_current(&[("tracing-0", "True")], &[("tracing-0", true)], "Programmed", "in force")]
+#[case::all_current(&[(FIRST, "True")], &[(FIRST, true)], "Programmed", "in force")]
 #[case::one_is_not(
-    &[("tracing-0", "True"), ("tracing-1", "True")],
-    &[("tracing-0", true), ("tracing-1", false)],
+    &[(FIRST, "True"), (SECOND, "True")],
+    &[(FIRST, true), (SECOND, false)],
     "Pending",
-    "1 of 2 samplers apply the tail rules; waiting for tracing-1"
+    "1 of 2 samplers apply the tail rules; waiting for tracing-sampler-1"
 )]
 #[case::one_never_connected(
-    &[("tracing-0", "True"), ("tracing-1", "True")],
-    &[("tracing-0", true)],
+    &[(FIRST, "True"), (SECOND, "True")],
+    &[(FIRST, true)],
     "Disconnected",
-    "not connected: tracing-1"
+    "not connected: tracing-sampler-1"
 )]
 #[case::only_ready_ones_count(
-    &[("tracing-0", "True"), ("tracing-1", "False")],
-    &[("tracing-0", true), ("tracing-1", false)],
+    &[(FIRST, "True"), (SECOND, "False")],
+    &[(FIRST, true), (SECOND, false)],
     "Programmed",
     "in force"
 )]
-#[case::none_is_ready(&[("tracing-0", "False")], &[], "NoSamplerReady", "\"tracing\"")]
+#[case::none_is_ready(&[(FIRST, "False")], &[], "NoSamplerReady", "\"tracing\"")]
 fn tail_rules_need_every_sampler(
     #[case] pods: &[(&str, &str)],
     #[case] samplers: &[(&str, bool)],
@@ -261,12 +275,12 @@ fn tail_rules_need_every_sampler(
 #[case::has_none(json!({"otlp": "a:1"}), "CollectorNotManaged")]
 fn sampler_decides_behind_an_existing_collector(#[case] existing: Value, #[case] expected: &str) {
     let found = found("rules", tail());
-    let pods = vec![sampler_pod("sampler-0", "tracing", "True")];
+    let pods = vec![sampler_pod(FIRST, "tracing", "True")];
     let mut snapshot = snapshot(vec![found.clone()], pods);
     let spec = json!({"collector": {"existing": existing}});
     snapshot.stacks = vec![stack(spec, json!({"route": "Collector"}))];
     let evidence = PolicyEvidence {
-        samplers: vec![sampler("sampler-0", true)],
+        samplers: vec![sampler(FIRST, true)],
         ..PolicyEvidence::default()
     };
     let built = resolved(&snapshot);
@@ -284,11 +298,12 @@ fn samplers_that_do_not_decide_are_ignored(
     #[case] route: &str,
 ) {
     let found = found("rules", tail());
-    let pods = vec![sampler_pod("sampler-0", of_stack, "True")];
+    let name = format!("{of_stack}-sampler-0");
+    let pods = vec![sampler_pod(&name, of_stack, "True")];
     let mut snapshot = snapshot(vec![found.clone()], pods);
     snapshot.stacks = vec![stack(spec, json!({"route": route}))];
     let evidence = PolicyEvidence {
-        samplers: vec![sampler("sampler-0", true)],
+        samplers: vec![sampler(&name, true)],
         ..PolicyEvidence::default()
     };
     let built = resolved(&snapshot);

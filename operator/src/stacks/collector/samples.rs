@@ -1,4 +1,4 @@
-//! A reader of metrics in Prometheus' text format, as the Collector writes its own.
+//! A reader of metrics in Prometheus' text format, as the Collector and the sampler write them.
 
 /// One value of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +37,14 @@ impl<'a> MetricSample<'a> {
         self.labels.contains(&format!("{label}=\"{value}\""))
     }
 
-    /// The value of a counter, which is a whole number.
+    /// The value of a label. It must not contain quotation marks.
+    #[must_use]
+    pub fn label(&self, label: &str) -> Option<&'a str> {
+        let (_, value) = self.labels.split_once(&format!("{label}=\""))?;
+        value.split('"').next()
+    }
+
+    /// The value of a counter or gauge that is a whole number.
     #[must_use]
     pub fn count(&self) -> u64 {
         // Saturates, and turns NaN into 0.
@@ -61,5 +68,7 @@ mod tests {
         assert!(names.eq([("sent", 7), ("uptime", 1_500)]), "{samples:?}");
         assert!(samples.iter().any(|it| it.has("exporter", "otlp/a")));
         assert!(!samples.iter().any(|it| it.has("exporter", "otlp")));
+        let labels: Vec<_> = samples.iter().map(|it| it.label("exporter")).collect();
+        assert_eq!(labels, [Some("otlp/a"), None]);
     }
 }

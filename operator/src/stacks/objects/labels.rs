@@ -54,9 +54,15 @@ impl Component {
     /// The name of a component's objects.
     #[must_use]
     pub fn name_in(self, stack: &Stack) -> String {
+        self.name_in_stack(stack.name.as_str())
+    }
+
+    /// [`Self::name_in`] by the name of the stack.
+    #[must_use]
+    pub fn name_in_stack(self, stack: &str) -> String {
         let name = self.as_str();
         let suffix = name.strip_prefix("collector-").unwrap_or(name);
-        format!("{}-{suffix}", stack.name)
+        format!("{stack}-{suffix}")
     }
 }
 

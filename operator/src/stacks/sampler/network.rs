@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use spoor_api::stack::{Collector, ExistingCollector, Stack};
 
-use super::OPS;
+use super::{OPS, PEERS};
 use crate::stacks::objects::{
     labels::{Component, label_selector},
     network::{ingress, network_policy, pods},
@@ -18,7 +18,8 @@ use crate::stacks::objects::{
 /// The label of each namespace with its name, which the API server sets.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-/// Lets only the Collector send spans. The port of metrics and probes is open to everyone.
+/// Lets only the Collector send spans, and only the stack's samplers call each other. The port of
+/// metrics and probes is open to everyone.
 pub(super) fn policy(stack: &Stack) -> NetworkPolicy {
     let senders = match &stack.collector {
         Collector::Managed(_) => vec![pods(label_selector(stack, Component::Collector))],
@@ -29,6 +30,8 @@ pub(super) fn policy(stack: &Stack) -> NetworkPolicy {
     let mut rules: Vec<_> = senders
         .map(|sender| ingress(Some(sender), &[OTLP_GRPC_PORT]))
         .collect();
+    let samplers = pods(label_selector(stack, Component::Sampler));
+    rules.push(ingress(Some(samplers), &[PEERS]));
     rules.push(ingress(None, &[OPS]));
     network_policy(stack, Component::Sampler, rules, None)
 }

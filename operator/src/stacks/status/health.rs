@@ -111,14 +111,7 @@ impl StackHealth {
 
 /// The health of the sampler, and the number of its pods that are ready.
 fn sampler(stack: &Stack, related: &RelatedObjects) -> Option<(PartHealth, u32)> {
-    let name = Component::Sampler.name_in(stack);
-    let set = related
-        .children
-        .iter()
-        .find_map(|child| match &child.detail {
-            Detail::StatefulSet(set) if child.key.name == name => Some(&**set),
-            _ => None,
-        })?;
+    let set = sampler_set(stack, related)?;
     let status = set.status.clone().unwrap_or_default();
     let ready = status.ready_replicas.unwrap_or(0);
     let part = PartHealth {
@@ -127,6 +120,17 @@ fn sampler(stack: &Stack, related: &RelatedObjects) -> Option<(PartHealth, u32)>
         is_complete: is_complete(set),
     };
     Some((part, u32::try_from(ready).unwrap_or(0)))
+}
+
+/// The StatefulSet of the sampler.
+#[must_use]
+pub fn sampler_set<'a>(stack: &Stack, related: &'a RelatedObjects) -> Option<&'a StatefulSet> {
+    let name = Component::Sampler.name_in(stack);
+    let mut children = related.children.iter();
+    children.find_map(|child| match &child.detail {
+        Detail::StatefulSet(set) if child.key.name == name => Some(&**set),
+        _ => None,
+    })
 }
 
 /// Returns true if all pods of a StatefulSet are ready and of its latest revision.

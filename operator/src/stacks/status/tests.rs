@@ -2,6 +2,8 @@
 
 mod sampler;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use spoor_api::{Metadata, TracingStack};
@@ -32,6 +34,7 @@ struct Case {
     target: OtlpTarget,
     health: StackHealth,
     waiting: Option<RolloutWait>,
+    scaling: Option<ScalingPlan>,
     report: ApplyReport,
     pods: Vec<Pod>,
     previous: TracingStackStatus,
@@ -60,6 +63,7 @@ impl Default for Case {
                 }),
             },
             waiting: None,
+            scaling: None,
             report: ApplyReport::default(),
             pods: vec![],
             previous: TracingStackStatus::default(),
@@ -80,6 +84,8 @@ fn object() -> StackObject {
         },
         uid: "1".to_owned(),
         generation: Some(3),
+        resource_version: None,
+        forgotten_samplers: BTreeSet::new(),
         is_being_deleted: false,
         spec: Value::Null,
         status: Value::Null,
@@ -113,6 +119,7 @@ impl Case {
             health: &self.health,
             route_plan: &progress,
             waiting: self.waiting,
+            scaling: self.scaling.as_ref(),
             report: &self.report,
             policies_service: &PoliciesService {
                 name: "spoor-policies".to_owned(),

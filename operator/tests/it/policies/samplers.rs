@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use spoor_proto::spoor::control::v1::{
-    Acknowledgement, ControlMessage, RuleCount, SamplerHello, SamplerMessage, TailCount,
-    TailReport, TailRules, control_message, sampler_message::Message,
-    tail_rule_stream_client::TailRuleStreamClient,
+use spoor_proto::spoor::{
+    control::v1::{
+        Acknowledgement, ControlMessage, RuleCount, SamplerHello, SamplerMessage, TailCount,
+        TailReport, TailRules, control_message, sampler_message::Message,
+        tail_rule_stream_client::TailRuleStreamClient,
+    },
+    sampler::v1::Rings,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,7 +22,7 @@ use tonic::{
 
 use super::{message, reason, tail::Stack};
 use crate::{
-    apiserver::{self, Namespace, eventually},
+    apiserver::{self, Namespace, PodIdentity, eventually},
     role::{
         MAX_WAIT, Policies, chart,
         sampling_policy::{SamplingPolicy, condition},
@@ -27,11 +32,12 @@ use crate::{
 const AUDIENCE: &str = "spoor.dev";
 const REFUSED: &str = "spoor_control_refused_total";
 
-/// A sampler with an open stream, and the first rules that it received.
+/// A sampler with an open stream, the first rules that it received, and the rings before them.
 struct Sampler {
     outgoing: mpsc::Sender<SamplerMessage>,
     rules: TailRules,
-    _incoming: Streaming<ControlMessage>,
+    rings: Option<Rings>,
+    incoming: Streaming<ControlMessage>,
 }
 
 impl Sampler {
@@ -59,17 +65,20 @@ impl Sampler {
         request.metadata_mut().insert("authorization", bearer);
         let mut client = TailRuleStreamClient::new(channel);
         let mut incoming = client.subscribe(request).await?.into_inner();
-        let received = tokio::time::timeout(MAX_WAIT, incoming.message()).await;
-        let received = received.map_err(|_| Status::deadline_exceeded("no rules received"))??;
-        let received = received.ok_or_else(|| Status::aborted("the stream ended"))?;
-        let Some(control_message::Message::Rules(rules)) = received.message else {
-            return Err(Status::aborted("the first message has no rules"));
-        };
-        Ok(Self {
-            outgoing,
-            rules,
-            _incoming: incoming,
-        })
+        let mut rings = None;
+        loop {
+            match receive(&mut incoming).await? {
+                control_message::Message::Rings(received) => rings = Some(received),
+                control_message::Message::Rules(rules) => {
+                    return Ok(Self {
+                        outgoing,
+                        rules,
+                        rings,
+                        incoming,
+                    });
+                }
+            }
+        }
     }
 
     async fn acknowledge(&self) {
@@ -103,22 +112,46 @@ impl Sampler {
     }
 }
 
+async fn receive(
+    incoming: &mut Streaming<ControlMessage>,
+) -> Result<control_message::Message, Status> {
+    let received = tokio::time::timeout(MAX_WAIT, incoming.message()).await;
+    let received = received.map_err(|_| Status::deadline_exceeded("nothing received"))??;
+    let message = received.and_then(|received| received.message);
+    message.ok_or_else(|| Status::aborted("the stream ended"))
+}
+
 fn sampler_message(message: Message) -> SamplerMessage {
     SamplerMessage {
         message: Some(message),
     }
 }
 
-/// The token of a Ready pod with the labels of a sampler of this stack.
+/// The token of a Ready pod of the sampler of this stack.
 async fn sampler_token(namespace: &Namespace<'_>, stack: &str, ip: &str) -> String {
+    let set = format!("{stack}-sampler");
+    let name = format!("{set}-0");
+    let pod = labelled_pod(namespace, &name, stack, ip).await;
+    let owner = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": set, "uid": "any",
+        "controller": true,
+    });
+    let owned = Patch::Merge(json!({"metadata": {"ownerReferences": [owner]}}));
+    let pods = namespace.api::<Pod>();
+    pods.patch(&name, &PatchParams::default(), &owned)
+        .await
+        .unwrap();
+    namespace.pod_token(&pod, AUDIENCE).await
+}
+
+/// A Ready pod that has the labels of a sampler of this stack, and no owner.
+async fn labelled_pod(namespace: &Namespace<'_>, name: &str, stack: &str, ip: &str) -> PodIdentity {
     let labels = [
         ("app.kubernetes.io/name", "sampler"),
         ("app.kubernetes.io/managed-by", "spoor-operator"),
         ("app.kubernetes.io/instance", stack),
     ];
-    let name = format!("{stack}-sampler-0");
-    let pod = namespace.ready_pod(&name, &labels, ip).await;
-    namespace.pod_token(&pod, AUDIENCE).await
+    namespace.ready_pod(name, &labels, ip).await
 }
 
 async fn apply_rules(namespace: &Namespace<'_>) -> SamplingPolicy {
@@ -177,8 +210,39 @@ async fn tail_rules_are_programmed_by_samplers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_of_no_stack_get_no_tail_rules() {
-    let test = "pods_of_no_stack_get_no_tail_rules";
+async fn samplers_receive_the_rings_of_their_stack() {
+    let test = "samplers_receive_the_rings_of_their_stack";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-rings").await;
+    let stack = Stack(&namespace);
+    stack.apply("Collector", "Spoor").await;
+    stack.report_rings(1_800_000_000_000, &[1]).await;
+    let token = sampler_token(&namespace, "tracing", "127.0.0.2").await;
+    let role = Policies::start(&namespace).await;
+    // The watch of pods may lag behind the test that has just made one.
+    let mut sampler = eventually("a stream", MAX_WAIT, async || {
+        let subscribed = Sampler::subscribe(&role, &token).await;
+        subscribed.map_err(|status| format!("{status:?}"))
+    })
+    .await;
+    let rings = |generation, members: &[u32]| Rings {
+        generation,
+        members: members.to_vec(),
+    };
+    assert_eq!(sampler.rings, Some(rings(1_800_000_000_000, &[1])));
+
+    stack.report_rings(1_800_000_000_001, &[1, 3]).await;
+    let received = receive(&mut sampler.incoming).await.unwrap();
+    let expected = rings(1_800_000_000_001, &[1, 3]);
+    assert_eq!(received, control_message::Message::Rings(expected));
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_pods_get_no_tail_rules() {
+    let test = "other_pods_get_no_tail_rules";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -188,9 +252,15 @@ async fn pods_of_no_stack_get_no_tail_rules() {
     let labels = [("spoor.dev/service", "a")];
     let service = namespace.ready_pod("a-0", &labels, "127.0.0.2").await;
     let of_service = namespace.pod_token(&service, AUDIENCE).await;
-    let of_no_stack = sampler_token(&namespace, "missing", "127.0.0.3").await;
+    let labelled = labelled_pod(&namespace, "tracing-sampler-1", "tracing", "127.0.0.3").await;
+    let labelled = namespace.pod_token(&labelled, AUDIENCE).await;
+    let of_no_stack = sampler_token(&namespace, "missing", "127.0.0.4").await;
     let role = Policies::start(&namespace).await;
-    for (token, reason) in [(of_service, "NotASampler"), (of_no_stack, "NoStack")] {
+    for (token, reason, count) in [
+        (of_service, "NotASampler", 1),
+        (labelled, "NotASampler", 2),
+        (of_no_stack, "NoStack", 1),
+    ] {
         // The watch of pods may lag behind the test that has just made one.
         let status = eventually("a refusal", MAX_WAIT, async || {
             match Sampler::subscribe(&role, &token).await {
@@ -201,7 +271,7 @@ async fn pods_of_no_stack_get_no_tail_rules() {
         })
         .await;
         assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
-        assert_eq!(role.count(REFUSED, reason).await, 1);
+        assert_eq!(role.count(REFUSED, reason).await, count);
     }
     role.stop().await;
 }

@@ -5,7 +5,7 @@ use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use spoor_operator::kubernetes::resources::tracing_stacks;
 
 use super::reason;
@@ -83,11 +83,26 @@ impl Stack<'_> {
     }
 
     pub(super) async fn report(&self, route: &str, digest: &str) {
+        let tail = json!({"digest": digest, "policies": 1});
+        self.patch_status(json!({"route": route, "tail": tail}))
+            .await;
+    }
+
+    pub(super) async fn report_rings(&self, generation: u64, members: &[u32]) {
+        self.patch_status(json!({"sampler": {
+            "engine": "Spoor",
+            "replicas": 1,
+            "readyReplicas": 1,
+            "rings": {"generation": generation, "members": members},
+        }}))
+        .await;
+    }
+
+    async fn patch_status(&self, status: Value) {
         let client = self.0.client.clone();
         let api: Api<DynamicObject> = Api::namespaced_with(client, &self.0.name, &tracing_stacks());
-        let status = json!({"status": {"route": route, "tail": {"digest": digest, "policies": 1}}});
         let parameters = PatchParams::default();
-        let patch = Patch::Merge(status);
+        let patch = Patch::Merge(json!({"status": status}));
         api.patch_status("tracing", &parameters, &patch)
             .await
             .unwrap();

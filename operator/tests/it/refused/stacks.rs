@@ -249,8 +249,8 @@ const REFUSED: &[Case] = &[
         ],
     ),
     case(
-        "{sampler: {replicas: 2}}",
-        &["spec.sampler.replicas: ", "must be 1, since several"],
+        "{sampler: {replicas: 17}}",
+        &["spec.sampler.replicas", "less than or equal to 16"],
     ),
     case(
         "{sampler: {decisionWait: 31s}}",
@@ -281,7 +281,7 @@ const ACCEPTED: &[&str] = &[
     "{route: Direct}",
     "{jaeger: {}, collector: {}, sampler: {}}",
     "{sampler: {engine: OpenTelemetry}}",
-    "{sampler: {engine: Spoor, replicas: 1, decisionWait: 10m, maxTraceDuration: 1h, memory: 33554432, storage: {size: 1Ti, claim: {}}}}",
+    "{sampler: {engine: Spoor, replicas: 16, decisionWait: 10m, maxTraceDuration: 1h, memory: 33554432, storage: {size: 1Ti, claim: {}}}}",
     "{sampler: {resources: {limits: {memory: 1Gi}}, scheduling: {priorityClassName: high}, pod: {labels: {a: b}}}}",
     "{jaeger: {basePath: /}}",
     "{jaeger: {basePath: /a/b-c_d.e~f}}",

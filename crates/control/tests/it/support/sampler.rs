@@ -4,9 +4,12 @@ use jiff::Timestamp;
 use spoor_policy::{
     Policy, PolicyFields, PolicyKey, Rule, RuleCondition, Strategy, TailPolicy, Target,
 };
-use spoor_proto::spoor::control::v1::{
-    self as proto, ControlMessage, SamplerHello, SamplerMessage, TailRules, control_message,
-    sampler_message::Message, tail_rule_stream_client::TailRuleStreamClient,
+use spoor_proto::spoor::{
+    control::v1::{
+        self as proto, ControlMessage, SamplerHello, SamplerMessage, TailRules, control_message,
+        sampler_message::Message, tail_rule_stream_client::TailRuleStreamClient,
+    },
+    sampler::v1::Rings,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -71,13 +74,25 @@ impl Sampler {
         Ok(Self { outgoing, incoming })
     }
 
-    /// Receives the next rules.
+    /// Receives the next message, which has to be rules.
     pub async fn rules(&mut self) -> TailRules {
-        let received = within(self.incoming.message()).await.unwrap();
-        match received.expect("the stream ended").message {
+        match self.next().await {
             Some(control_message::Message::Rules(rules)) => rules,
             other => panic!("expected rules, not {other:?}"),
         }
+    }
+
+    /// Receives the next message, which has to be rings.
+    pub async fn rings(&mut self) -> Rings {
+        match self.next().await {
+            Some(control_message::Message::Rings(rings)) => rings,
+            other => panic!("expected rings, not {other:?}"),
+        }
+    }
+
+    async fn next(&mut self) -> Option<control_message::Message> {
+        let received = within(self.incoming.message()).await.unwrap();
+        received.expect("the stream ended").message
     }
 
     /// Receives the next rules and acknowledges them.

@@ -1,17 +1,12 @@
 //! Appending to a journal.
 
 use super::{
-    Appended, Journal, JournalError, Moved, Routed, RoutedPart, millis,
+    Appended, Journal, JournalError, Moved, Routed, RoutedPart, Segments, millis,
     record::{GATHERED, HEADER_BYTES, Kind, NUMBERED},
     remembered::{Code, Entry},
     routed, segment, unix_ms,
 };
-use crate::{
-    TraceId,
-    forward::{position::Position, queues::PartQueues},
-    keep_reason::Reasons,
-    tail::Decision,
-};
+use crate::{KeepReason, TraceId, forward::position::Position, tail::Decision};
 
 impl Journal {
     /// Appends a request that arrives now, and stays as a whole.
@@ -42,7 +37,7 @@ impl Journal {
         self.body = body;
         let appended = appended?;
         if let Some((journal, sequence)) = routed.from {
-            self.senders.record(journal, sequence);
+            self.senders.lock().record(journal, sequence);
         }
         Ok(appended)
     }
@@ -84,11 +79,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends decisions made now. They are not bounded, since without them nothing can be deleted.
+    /// Appends decisions made now, with the reasons of these numbers. They are not bounded, since
+    /// without them nothing can be deleted.
     pub(in crate::forward) fn append_decisions(
         &mut self,
         decided: &[(TraceId, Decision)],
-        reasons: &Reasons,
+        reason: impl Fn(u32) -> Option<KeepReason>,
     ) -> Result<Appended, JournalError> {
         let time = unix_ms();
         self.roll_if_full(time)?;
@@ -97,7 +93,7 @@ impl Journal {
         for (id, decision) in decided {
             let code = match decision {
                 Decision::Dropped => Code::DROPPED,
-                Decision::Kept(number) => Code::kept(self.active.reason(*number, time, reasons)?),
+                Decision::Kept(number) => Code::kept(self.active.reason(*number, time, &reason)?),
             };
             self.body.extend_from_slice(&id.to_bytes());
             self.body.extend_from_slice(&code.0.to_le_bytes());
@@ -142,17 +138,17 @@ impl Journal {
     pub(super) fn move_parts(
         &mut self,
         segment: u64,
-        parts: &mut PartQueues,
+        segments: &impl Segments,
         now: u64,
     ) -> Result<usize, JournalError> {
-        let mut moved = 0;
-        for (peer, sequence, part) in parts.in_segment(segment) {
+        let parts = segments.parts_in(segment);
+        for (place, part) in &parts {
             self.roll_if_full(now)?;
             let record = Moved {
-                sequence,
+                sequence: place.sequence,
                 accepted: now.saturating_sub(millis(part.accepted.elapsed())),
                 part: RoutedPart {
-                    to: peer,
+                    to: place.peer,
                     visited: part.visited,
                     request: &part.request,
                 },
@@ -160,10 +156,9 @@ impl Journal {
             self.body.clear();
             record.encode(&mut self.body);
             self.active.append((Kind::Moved, 0, now), &self.body)?;
-            part.segment = self.active.number;
-            moved += 1;
+            segments.set_segment(*place, self.active.number);
         }
-        Ok(moved)
+        Ok(parts.len())
     }
 
     fn number(&mut self) -> Appended {

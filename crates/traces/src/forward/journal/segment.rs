@@ -14,7 +14,7 @@ use super::{
     remembered::{Code, Remembered},
     senders::Senders,
 };
-use crate::{forward::position::Position, keep_reason::Reasons};
+use crate::{KeepReason, forward::position::Position};
 
 /// The segment that records are appended to.
 pub(super) struct ActiveSegment {
@@ -125,15 +125,15 @@ impl ActiveSegment {
         &mut self,
         number: u32,
         time: u64,
-        reasons: &Reasons,
+        reason: impl Fn(u32) -> Option<KeepReason>,
     ) -> Result<usize, JournalError> {
         if let Some(known) = self.reasons.get(&number) {
             return Ok(*known);
         }
-        let Some(reason) = reasons.get(number) else {
+        let Some(reason) = reason(number) else {
             return Ok(Code::MAX_REASONS);
         };
-        let body = reason::encode(reason);
+        let body = reason::encode(&reason);
         self.append((Kind::Reason, 0, time), &body)?;
         write_bytes(&mut self.remembered.reasons, &body);
         let declared = self.reasons.len();

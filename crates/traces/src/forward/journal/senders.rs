@@ -4,7 +4,7 @@ use super::{JournalId, record::Fields};
 
 /// The last sequence received of each journal of a peer, the least recent first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Senders(Vec<(JournalId, u64)>);
+pub(in crate::forward) struct Senders(Vec<(JournalId, u64)>);
 
 /// The most journals. A stack has at most 64 samplers; each has another journal only after the loss
 /// of its volume. Parts of a journal that is forgotten may be repeated.
@@ -16,7 +16,7 @@ impl Senders {
     }
 
     /// The last sequence received of a journal.
-    pub(super) fn received(&self, journal: JournalId) -> Option<u64> {
+    pub(in crate::forward) fn received(&self, journal: JournalId) -> Option<u64> {
         let mut senders = self.0.iter();
         let found = senders.find(|(sender, _)| *sender == journal);
         found.map(|(_, sequence)| *sequence)

@@ -41,7 +41,7 @@ fn segment_path(folder: &Path, number: u64) -> PathBuf {
 fn small_journal() -> Process {
     let mut process = Process::start(SMALL);
     process.accept(&request(&[(9, ROOT)], 0)).unwrap();
-    process.state.sampler.set_table(table(true, "50%"));
+    process.set_table(table(true, "50%"));
     process
         .accept(&request(&[(1, ROOT), (2, ROOT)], 0))
         .unwrap();
@@ -54,7 +54,7 @@ fn small_journal() -> Process {
 /// A process with requests in several segments, none of which can be deleted.
 fn large_journal() -> Process {
     let mut process = Process::start(SMALL);
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     for trace in 0..20 {
         process.accept(&request(&[(trace, 2)], 2_000)).unwrap();
     }
@@ -227,15 +227,18 @@ fn traces_with_an_unknown_reason_are_kept() {
     segment.append(Kind::Reason, 0, &reason::encode(&rule));
     segment.append_decisions(&[(1, Code::kept(0)), (3, Code::kept(1))]);
     let mut process = segment.replay();
-    let reasons = &process.state.outgoing.reasons;
-    let reasons: Vec<_> = (0..).map_while(|number| reasons.get(number)).collect();
-    assert!(reasons.contains(&&rule), "{reasons:?}");
+    let reasons: Vec<_> = {
+        let state = process.state();
+        let reasons = (0..).map_while(|number| state.outgoing.reasons.get(number).cloned());
+        reasons.collect()
+    };
+    assert!(reasons.contains(&rule), "{reasons:?}");
     assert_eq!(process.send(), [(1, ROOT), (3, ROOT)]);
     // The segment is deleted, and its decisions are in another file.
     let mut process = process.kill();
     let recovery = process.recovery;
     assert_eq!((recovery.requests, recovery.decisions), (0, 2));
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     process.accept(&request(&[(1, 2)], 0)).unwrap();
     assert_eq!(process.send(), [(1, 2)]);
 }
@@ -298,10 +301,8 @@ fn traces_keep_their_arrival_time() {
     let mut process = Process::open(folder, settings);
     let mut decided_after = |seconds| {
         let now = Instant::now() + Duration::from_secs(seconds);
-        process
-            .state
-            .decide(|sampler, outgoing| sampler.decide_due(now, 10, outgoing));
-        process.state.sampler.totals().traces_kept
+        process.decide_some(|sampler, outgoing| sampler.decide_due(now, 10, outgoing));
+        process.totals().traces_kept
     };
     // Nothing is due for a decision wait after the start.
     assert_eq!([0, 5, 15, 25].map(&mut decided_after), [0, 0, 1, 2]);
@@ -311,7 +312,7 @@ fn traces_keep_their_arrival_time() {
 #[test]
 fn decisions_of_a_missing_segment_apply() {
     let mut process = Process::start(SMALL);
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     process.accept(&request(&[(2, ROOT)], 17 << 10)).unwrap();
     process.accept(&request(&[(4, 2)], 17 << 10)).unwrap();
     let with_first = copy(process.folder.path());

@@ -49,12 +49,12 @@ fn spans_are_sent_by_their_owner() {
     let spans = [&own[..2], &others[..], &own[2..]].concat();
     first.accept(&request(&spans, 0)).unwrap();
     assert_eq!(first.send(), own);
-    assert_eq!(first.state.sampler.totals().received, 3);
-    assert_eq!(first.state.spans_forwarded, 2);
+    assert_eq!(first.totals().received, 3);
+    assert_eq!(first.state().spans_forwarded, 2);
     assert_eq!(first.forward(&mut second, 1, false), 1);
     assert_eq!(second.send(), others);
-    assert_eq!(second.state.sampler.totals().received, 2);
-    assert_eq!(first.state.parts.count(), 0);
+    assert_eq!(second.totals().received, 2);
+    assert_eq!(first.parts(), 0);
 }
 
 #[test]
@@ -63,11 +63,13 @@ fn parts_wait_again_after_a_kill() {
     let others = owned_by(1, 2);
     let before = Instant::now();
     first.accept(&request(&others, 0)).unwrap();
-    let journal = first.state.journal_id();
+    let journal = first.state().journal_id;
     let mut first = first.kill();
-    assert_eq!(first.state.journal_id(), journal);
+    assert_eq!(first.state().journal_id, journal);
     assert_eq!(first.recovery.parts_waiting, 1);
-    let part = first.state.next_forward(1, before + Duration::from_secs(9));
+    let part = first
+        .state()
+        .next_forward(1, before + Duration::from_secs(9));
     let age = part.parts[0].age.as_secs();
     assert!((8..=9).contains(&age), "{age}");
     first.forward(&mut second, 1, false);
@@ -91,10 +93,10 @@ fn part_is_received_once(#[case] kills_sender: bool) {
         true => first = first.kill(),
         false => second = second.kill(),
     }
-    assert_eq!(first.state.parts.count(), 2);
+    assert_eq!(first.parts(), 2);
     first.forward(&mut second, 2, false);
     assert_eq!(second.send(), others);
-    assert_eq!(first.state.parts.count(), 0);
+    assert_eq!(first.parts(), 0);
 }
 
 /// The crash of a node can lose what a process has written last.
@@ -143,11 +145,11 @@ fn moved_parts_are_sent_once() {
     for span in owned_by(0, 20) {
         first.accept(&request(&[span], 2_000)).unwrap();
     }
-    first.state.outgoing.batches.complete();
-    while let Some(batch) = first.state.next_batch() {
-        first.state.sent(&batch);
+    first.state().outgoing.batches.complete();
+    while let Some(batch) = first.next_batch() {
+        first.sent(&batch);
     }
-    let unneeded = first.state.clean_up();
+    let unneeded = first.journaled.appender().clean_up();
     assert!(!unneeded.is_empty());
     let mut first = first.kill();
     assert_eq!(first.recovery.parts_waiting, 1);
@@ -171,12 +173,12 @@ fn collectors_wait_for_a_full_peer() {
     first.accept(&request(&owned_by(0, 1), 0)).unwrap();
     second.accept(&request(&owned_by(0, 2)[1..], 0)).unwrap();
     assert_eq!(second.forward(&mut first, 1, false), 1);
-    assert_eq!(first.state.saturated(), 0b10);
+    assert_eq!(first.state().saturated(), 0b10);
     // The other one passes this on to Collectors, too.
     let own = request(&others[99..], 0);
     assert_eq!(second.accept(&own), Err(AcceptError::PeerFull));
     first.forward(&mut second, 99, false);
-    assert_eq!(first.state.saturated(), 0);
+    assert_eq!(first.state().saturated(), 0);
     first.accept(&request(&others[99..], 0)).unwrap();
 }
 
@@ -191,12 +193,12 @@ fn samplers_outside_the_rings_refuse_collectors() {
         rings: None,
     });
     let mut learning = Process::open(TempDir::new().unwrap(), settings);
-    assert!(learning.state.is_learning());
+    assert!(learning.state().is_learning());
     assert_eq!(learning.accept(&spans), Err(AcceptError::NotServing));
-    learning.adopt(Some(rings(1, &[2])));
-    assert!(!learning.state.is_learning());
+    learning.set_rings(rings(1, &[2]));
+    assert!(!learning.state().is_learning());
     assert_eq!(learning.accept(&spans), Ok(()));
-    assert_eq!(learning.state.parts.count(), 1);
+    assert_eq!(learning.parts(), 1);
 }
 
 #[test]
@@ -204,21 +206,21 @@ fn former_owner_keeps_the_traces_that_it_knows() {
     let [_, mut second] = pair(LARGE);
     // Sampler 0 owns all traces at first.
     let mut first = Process::start_among(0, &rings(0, &[1]), LARGE);
-    first.state.sampler.set_table(table(true, "0%"));
-    second.state.sampler.set_table(table(true, "0%"));
+    first.set_table(table(true, "0%"));
+    second.set_table(table(true, "0%"));
     let known = owned_by(1, 1)[0];
     first.accept(&request(&[known], 0)).unwrap();
     let both = rings(2, &[1, 2]);
-    second.adopt(Some(both));
+    second.set_rings(both);
     let new = owned_by(1, 2)[1];
     second.accept(&request(&[known, new], 0)).unwrap();
     // The former owner is asked about both, and returns the one that it does not know.
-    assert_eq!(second.state.sampler.totals().traces_gathering, 0);
+    assert_eq!(second.totals().traces_gathering, 0);
     second.forward(&mut first, 1, false);
-    assert_eq!(first.state.sampler.totals().gathering, 2);
+    assert_eq!(first.totals().gathering, 2);
     first.forward(&mut second, 1, false);
-    assert_eq!(second.state.sampler.totals().gathering, 1);
-    assert_eq!(first.state.parts.count() + second.state.parts.count(), 0);
+    assert_eq!(second.totals().gathering, 1);
+    assert_eq!(first.parts() + second.parts(), 0);
 }
 
 /// A sampler that was removed, and then all but this one.
@@ -228,13 +230,13 @@ fn parts_for_a_removed_sampler_are_divided_again() {
     let others = owned_by(1, 2);
     first.accept(&request(&others, 0)).unwrap();
     let later = Instant::now() + Duration::from_secs(120);
-    first.state.divide_abandoned(later);
-    assert_eq!(first.state.parts.count(), 1);
-    first.adopt(Some(rings(2, &[1])));
-    first.state.divide_abandoned(Instant::now());
-    assert_eq!(first.state.parts.count(), 1);
-    first.state.divide_abandoned(later);
-    assert_eq!(first.state.parts.count(), 0);
+    first.journaled.appender().divide_abandoned(later);
+    assert_eq!(first.parts(), 1);
+    first.set_rings(rings(2, &[1]));
+    first.journaled.appender().divide_abandoned(Instant::now());
+    assert_eq!(first.parts(), 1);
+    first.journaled.appender().divide_abandoned(later);
+    assert_eq!(first.parts(), 0);
     assert_eq!(first.send(), others);
     assert_eq!(first.kill().recovery.parts_waiting, 0);
 }
@@ -249,7 +251,7 @@ fn parts_stay_if_the_peers_are_gone() {
     let mut alone = Process::open(copy(first.folder.path()), settings);
     alone.accept(&request(&[(99, ROOT)], 0)).unwrap();
     let later = Instant::now() + Duration::from_secs(120);
-    alone.state.divide_abandoned(later);
+    alone.journaled.appender().divide_abandoned(later);
     assert_eq!(alone.send(), [&[(99, ROOT)][..], &others[..]].concat());
 }
 
@@ -257,29 +259,34 @@ fn parts_stay_if_the_peers_are_gone() {
 fn unreadable_part_is_received_and_counted() {
     let [mut first, mut second] = pair(LARGE);
     first.accept(&request(&owned_by(1, 1), 0)).unwrap();
-    let mut part = first.state.next_forward(1, Instant::now()).parts.remove(0);
+    let mut part = first
+        .state()
+        .next_forward(1, Instant::now())
+        .parts
+        .remove(0);
     part.request = vec![0xff_u8].into();
     let from = JournalId::from_bytes([7; 16]);
-    let accepted = second.state.accept_part((from, &part), None, None);
+    let accepted = second
+        .journaled
+        .appender()
+        .accept_part((from, &part), None, None);
     assert_eq!(accepted, Ok(()));
-    assert_eq!(second.state.parts_rejected, 1);
-    assert!(second.kill().state.has_received(from, part.sequence));
+    assert_eq!(second.state().parts_rejected, 1);
+    assert_eq!(second.kill().state().received(from), part.sequence);
 }
 
 #[test]
 fn decisions_wait_for_the_spans_of_peers() {
     let [mut first, _] = pair(LARGE);
-    first.state.sampler.set_table(table(true, "0%"));
+    first.set_table(table(true, "0%"));
     first.accept(&request(&owned_by(0, 1), 0)).unwrap();
     let waits_until = |process: &mut Process, waits: bool| {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             // After it is due.
             let later = Instant::now() + Duration::from_millis(20);
-            process
-                .state
-                .decide(|sampler, outgoing| sampler.decide_due(later, 10, outgoing));
-            let traces = process.state.sampler.totals().traces_gathering;
+            process.decide_some(|sampler, outgoing| sampler.decide_due(later, 10, outgoing));
+            let traces = process.totals().traces_gathering;
             if (traces > 0) == waits || Instant::now() > deadline {
                 break traces;
             }
@@ -288,10 +295,10 @@ fn decisions_wait_for_the_spans_of_peers() {
     };
     assert_eq!(waits_until(&mut first, true), 1);
     let mut first = first.kill();
-    first.state.sampler.set_table(table(true, "0%"));
+    first.set_table(table(true, "0%"));
     assert_eq!(waits_until(&mut first, true), 1);
     let until = Instant::now() + Duration::from_secs(20);
-    first.state.peers.as_mut().unwrap().heard(1, until, until);
+    first.state().peers.as_mut().unwrap().heard(1, until, until);
     assert_eq!(waits_until(&mut first, false), 0);
 }
 
@@ -346,8 +353,8 @@ async fn parts_of_peers_are_taken_once() {
     let forwarder = forwarder(&folder, &shutdown);
     let [_, mut second] = pair(LARGE);
     second.accept(&request(&owned_by(0, 2), 0)).unwrap();
-    let from = second.state.journal_id().unwrap();
-    let parts = second.state.next_forward(0, Instant::now()).parts;
+    let from = second.state().journal_id.unwrap();
+    let parts = second.state().next_forward(0, Instant::now()).parts;
     for _ in 0..2 {
         let (received, accepted) = forwarder.accept_forwarded(from, &parts);
         assert_eq!((received, accepted), (parts[0].sequence, Ok(())));

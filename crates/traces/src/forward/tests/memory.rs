@@ -32,7 +32,7 @@ async fn request_is_refused_until_there_is_room() {
     };
     forwarder.set_tail(version, table(true, "0%"));
     // A request of another sender was refused, so requests do not cause early decisions.
-    forwarder.shared.state.lock().sampler.record_refusal(0);
+    forwarder.shared.state().sampler.record_refusal(0);
     let accept = |trace: u64| {
         let mut reservation = forwarder.receiver.memory().reservation();
         let request = request(&[(trace, ROOT)], 0);
@@ -59,22 +59,22 @@ fn passed_traces_take_a_part_of_the_memory() {
     let mut process = Process::open(TempDir::new().unwrap(), settings);
     let passed: Vec<SpanNumber> = (1..=20_000).map(|trace| (trace, ROOT)).collect();
     process.accept(&request(&passed, 0)).unwrap();
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     // A quarter of the memory has room for 12,000: only the last one is recognised.
     process.accept(&request(&[(1, 2), (20_000, 2)], 0)).unwrap();
-    assert_eq!(process.state.sampler.totals().traces_gathering, 1);
+    assert_eq!(process.totals().traces_gathering, 1);
 }
 
 #[test]
 fn passed_traces_are_forgotten_in_the_end() {
     let mut process = Process::start(1 << 20);
     process.accept(&request(&[(1, ROOT)], 0)).unwrap();
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     let now = Instant::now();
-    process.state.forget_passed(now + DECISION_RETENTION / 2);
+    process.state().forget_passed(now + DECISION_RETENTION / 2);
     process.accept(&request(&[(1, 2)], 0)).unwrap();
-    assert_eq!(process.state.sampler.totals().traces_gathering, 0);
-    process.state.forget_passed(now + DECISION_RETENTION);
+    assert_eq!(process.totals().traces_gathering, 0);
+    process.state().forget_passed(now + DECISION_RETENTION);
     process.accept(&request(&[(1, 3)], 0)).unwrap();
-    assert_eq!(process.state.sampler.totals().traces_gathering, 1);
+    assert_eq!(process.totals().traces_gathering, 1);
 }

@@ -96,7 +96,7 @@ fn rings(generation: u64, members: &[u32]) -> Rings {
 }
 
 fn set_rules(process: &mut Process) {
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
 }
 
 impl Samplers {
@@ -135,7 +135,7 @@ impl Samplers {
             }
             Step::Learn { at, list } => {
                 let list = list.get(&self.lists).clone();
-                self.samplers[at].process.adopt(Some(list));
+                self.samplers[at].process.set_rings(list);
             }
             Step::Scale { members } => self.scale(members),
             Step::EndFormer => self.end_former(),
@@ -143,7 +143,7 @@ impl Samplers {
             Step::Flush { at } => self.samplers[at].process.flush(),
             Step::Take { at } => {
                 let sampler = &mut self.samplers[at];
-                let batch = sampler.process.state.next_batch();
+                let batch = sampler.process.next_batch();
                 sampler.taken.extend(batch.map(|batch| (batch, false)));
             }
             Step::Send { at, batch } => self.send(at, batch),
@@ -206,7 +206,7 @@ impl Samplers {
     fn agree(&mut self) {
         let newest = self.newest().clone();
         for sampler in &mut self.samplers {
-            sampler.process.adopt(Some(newest.clone()));
+            sampler.process.set_rings(newest.clone());
         }
         for _ in 0..1_000 {
             let mut taken = 0;
@@ -215,10 +215,7 @@ impl Samplers {
                     taken += self.forward(from, to, usize::MAX, false);
                 }
             }
-            let parts = self
-                .samplers
-                .iter()
-                .map(|it| it.process.state.parts.count());
+            let parts = self.samplers.iter().map(|it| it.process.parts());
             if parts.sum::<usize>() == 0 {
                 return;
             }
@@ -241,7 +238,7 @@ impl Samplers {
             return;
         };
         *is_sent = true;
-        sampler.process.state.sent(batch);
+        sampler.process.sent(batch);
         for span in spans_of(batch) {
             self.arrive(at, span);
         }
@@ -309,7 +306,7 @@ impl Samplers {
             prop_assert_eq!(samplers.len(), 1, "trace {}: {:?}", trace, samplers);
         }
         for sampler in &self.samplers {
-            let totals = sampler.process.state.sampler.totals();
+            let totals = sampler.process.totals();
             prop_assert_eq!(totals.received, totals.kept + totals.dropped());
         }
         Ok(())

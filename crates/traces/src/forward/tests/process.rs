@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
 };
+use parking_lot::MutexGuard;
 use prost::Message;
 use spoor_policy::{
     Namespace, Policy, PolicyFields, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
@@ -22,14 +23,14 @@ use spoor_policy::{
 use tempfile::TempDir;
 
 use crate::{
-    TailSettings,
+    TailSettings, Totals,
     forward::{
         Batch, ForwardedPart, ForwarderSettings, JournalId, JournalSettings, PeerSettings,
-        Recovery, Rings, journal, state::State,
+        Recovery, Rings, journal, journaled::Journaled, outgoing::Outgoing, state::State,
     },
     memory::Reservation,
     receiver::AcceptError,
-    scan::scan,
+    scan::{SourceLimits, scan_within},
     tail::TailSampler,
 };
 
@@ -72,10 +73,19 @@ fn span((trace, number): SpanNumber, padding: usize) -> Span {
 
 /// A request with these spans, each with this number of additional bytes.
 pub(in crate::forward) fn request(spans: &[SpanNumber], padding: usize) -> Vec<u8> {
+    request_of("service-a", spans, padding)
+}
+
+/// A request with these spans of a service.
+pub(in crate::forward) fn request_of(
+    service: &str,
+    spans: &[SpanNumber],
+    padding: usize,
+) -> Vec<u8> {
     let spans = spans.iter().map(|number| span(*number, padding));
     let resource = Resource {
         attributes: vec![
-            attribute("service.name", "service-a"),
+            attribute("service.name", service),
             attribute("service.namespace", "demo"),
         ],
         ..Resource::default()
@@ -142,7 +152,7 @@ pub(in crate::forward) fn table(errors: bool, otherwise: &str) -> TailTable {
 
 /// A running process.
 pub(in crate::forward) struct Process {
-    pub(in crate::forward) state: State,
+    pub(in crate::forward) journaled: Journaled,
     pub(in crate::forward) recovery: Recovery,
     pub(in crate::forward) settings: ForwarderSettings,
     pub(in crate::forward) folder: TempDir,
@@ -173,9 +183,9 @@ impl Process {
         if let Some(journal) = &mut settings.journal {
             journal.folder = folder.path().to_owned();
         }
-        let (state, recovery) = State::new(&settings).unwrap();
+        let (journaled, recovery) = Journaled::open(&settings).unwrap();
         Self {
-            state,
+            journaled,
             recovery,
             settings,
             folder,
@@ -195,19 +205,25 @@ impl Process {
     /// Kills the process and starts another one with what is on disk, and with the same rings, which
     /// are saved in a file.
     pub(in crate::forward) fn kill(mut self) -> Self {
-        self.save_rings();
-        Self::open(copy(self.folder.path()), self.settings.clone())
-    }
-
-    fn save_rings(&mut self) {
         let rings = self.rings();
         if let Some(peers) = &mut self.settings.peers {
             peers.rings = rings;
         }
+        Self::open(copy(self.folder.path()), self.settings.clone())
     }
 
     pub(in crate::forward) fn rings(&self) -> Option<Rings> {
-        self.state.rings().map(|(rings, _)| rings.clone())
+        let state = self.state();
+        state.rings().map(|(rings, _)| rings.clone())
+    }
+
+    pub(in crate::forward) fn set_rings(&mut self, rings: Rings) {
+        self.journaled.appender().set_rings(rings);
+    }
+
+    /// The number of parts for peers.
+    pub(in crate::forward) fn parts(&self) -> usize {
+        self.state().parts.count()
     }
 
     /// Sends the next parts to a peer, of which it takes at most this many. Its response may be
@@ -219,60 +235,96 @@ impl Process {
         is_lost: bool,
     ) -> usize {
         let now = Instant::now();
-        let to = peer.state.peers.as_ref().unwrap().own;
-        peer.adopt(self.rings());
-        let journal = self.state.journal_id().unwrap();
+        let to = peer.settings.peers.as_ref().unwrap().own;
+        peer.set_rings(self.rings().unwrap());
+        let journal = self.state().journal_id.unwrap();
+        let parts = self.state().next_forward(to, now).parts;
         let mut taken = 0;
-        for part in self.state.next_forward(to, now).parts.iter().take(max) {
+        for part in parts.iter().take(max) {
             if peer.accept_part(journal, part).is_err() {
                 break;
             }
             taken += 1;
         }
         if !is_lost {
-            let received = peer.state.received(journal);
-            self.state.parts.forwarded(to, received, now);
-            let saturated = peer.state.saturated();
-            let peers = self.state.peers.as_mut().unwrap();
+            let (received, saturated) = {
+                let peer = peer.state();
+                (peer.received(journal), peer.saturated())
+            };
+            let mut state = self.state();
+            state.parts.forwarded(to, received, now);
+            let peers = state.peers.as_mut().unwrap();
             peers.set_saturated(to, saturated, now);
-            self.adopt(peer.rings());
+            drop(state);
+            self.set_rings(peer.rings().unwrap());
         }
         taken
     }
 
-    pub(in crate::forward) fn adopt(&mut self, rings: Option<Rings>) {
-        self.state.set_rings(rings.unwrap());
+    fn accept_part(&mut self, journal: JournalId, part: &ForwardedPart) -> Result<(), AcceptError> {
+        let mut reservation = Reservation::unbounded();
+        let limits = SourceLimits::FORWARDER;
+        let scanned = scan_within(&part.request, limits, &mut reservation).unwrap();
+        let mut appender = self.journaled.appender();
+        appender.accept_part((journal, part), Some(&scanned), None)
     }
 
-    fn accept_part(&mut self, journal: JournalId, part: &ForwardedPart) -> Result<(), AcceptError> {
-        let scanned = scan(&part.request, &mut Reservation::unbounded()).unwrap();
-        self.state
-            .accept_part((journal, part), Some(&scanned), None)
+    /// The state. No other method may be called while it is locked.
+    pub(in crate::forward) fn state(&self) -> MutexGuard<'_, State> {
+        self.journaled.state()
+    }
+
+    pub(in crate::forward) fn set_table(&mut self, table: TailTable) {
+        self.state().sampler.set_table(table);
+    }
+
+    pub(in crate::forward) fn totals(&self) -> Totals {
+        self.state().sampler.totals()
     }
 
     pub(in crate::forward) fn accept(&mut self, request: &[u8]) -> Result<(), AcceptError> {
-        let scanned = scan(request, &mut Reservation::unbounded()).unwrap();
-        self.state.accept(request, &scanned, None)
+        let mut reservation = Reservation::unbounded();
+        let scanned = scan_within(request, SourceLimits::FORWARDER, &mut reservation).unwrap();
+        self.journaled.appender().accept(request, &scanned, None)
+    }
+
+    /// Makes some decisions; returns whether there are more to make.
+    pub(in crate::forward) fn decide_some(
+        &mut self,
+        decide: impl FnOnce(&mut TailSampler, &mut Outgoing) -> bool,
+    ) -> bool {
+        self.journaled.appender().decide(decide)
     }
 
     /// Decides on all waiting traces.
     pub(in crate::forward) fn decide(&mut self) {
-        while self.state.decide(TailSampler::decide_waiting) {}
+        while self.decide_some(TailSampler::decide_waiting) {}
     }
 
     /// Does what happens at each tick after the decisions.
     pub(in crate::forward) fn flush(&mut self) {
-        self.state.outgoing.batches.complete();
-        journal::delete(&self.state.clean_up());
+        self.state().outgoing.batches.complete();
+        journal::delete(&self.journaled.appender().clean_up());
+    }
+
+    pub(in crate::forward) fn next_batch(&mut self) -> Option<Batch> {
+        self.state().next_batch()
+    }
+
+    /// Reports that a batch was sent.
+    pub(in crate::forward) fn sent(&mut self, batch: &Batch) {
+        if self.state().sent(batch) {
+            self.journaled.appender().confirm();
+        }
     }
 
     /// Sends all that is to be sent; returns the spans in their order.
     pub(in crate::forward) fn send(&mut self) -> Vec<SpanNumber> {
         self.flush();
         let mut spans = Vec::new();
-        while let Some(batch) = self.state.next_batch() {
+        while let Some(batch) = self.next_batch() {
             spans.extend(spans_of(&batch));
-            self.state.sent(&batch);
+            self.sent(&batch);
         }
         self.flush();
         spans

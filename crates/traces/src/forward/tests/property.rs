@@ -89,17 +89,17 @@ impl Test {
             Step::Request(traces) => self.request(traces, padding),
             Step::Rules(number) => {
                 self.rules = number;
-                self.process.state.sampler.set_table(rules(number));
+                self.process.set_table(rules(number));
             }
             Step::Decide => self.process.decide(),
             Step::DecideDue(max) => {
                 let now = Instant::now() + Duration::from_millis(20);
-                let state = &mut self.process.state;
-                state.decide(|sampler, outgoing| sampler.decide_due(now, max, outgoing));
+                self.process
+                    .decide_some(|sampler, outgoing| sampler.decide_due(now, max, outgoing));
             }
             Step::Flush => self.process.flush(),
             Step::Take => {
-                let batch = self.process.state.next_batch();
+                let batch = self.process.next_batch();
                 self.taken.extend(batch.map(|batch| (batch, false)));
             }
             Step::Send(number) => self.send(number),
@@ -137,7 +137,7 @@ impl Test {
         for span in spans_of(batch) {
             *self.arrived.entry(span).or_default() += 1;
         }
-        self.process.state.sent(batch);
+        self.process.sent(batch);
     }
 
     fn kill(mut self, arrived: bool) -> Self {
@@ -155,7 +155,7 @@ impl Test {
             }
         }
         let mut process = self.process.kill();
-        process.state.sampler.set_table(rules(self.rules));
+        process.set_table(rules(self.rules));
         Self { process, ..self }
     }
 
@@ -204,7 +204,7 @@ proptest! {
         test = test.kill(true);
         test.finish();
         test.check()?;
-        let totals = test.process.state.sampler.totals();
+        let totals = test.process.totals();
         prop_assert_eq!(totals.received, totals.kept + totals.dropped() + totals.gathering);
     }
 }

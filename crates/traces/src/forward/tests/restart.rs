@@ -9,7 +9,7 @@ use spoor_policy::TailTable;
 
 use super::process::{Process, ROOT, SpanNumber, files, request, spans_of, table};
 use crate::{
-    forward::{JournalError, state::State},
+    forward::{JournalError, journaled::Journaled},
     receiver::AcceptError,
 };
 
@@ -21,16 +21,16 @@ const SMALL: u64 = 256 << 10;
 #[test]
 fn waiting_traces_wait_again() {
     let mut process = Process::start(LARGE);
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     process.accept(&request(&[(1, 2), (2, 2)], 0)).unwrap();
     process.accept(&request(&[(2, 3)], 0)).unwrap();
     let mut process = process.kill();
     assert_eq!(process.recovery.traces_waiting, 2);
     assert_eq!(process.recovery.requests, 2);
-    let totals = process.state.sampler.totals();
+    let totals = process.totals();
     assert_eq!((totals.received, totals.replayed), (3, 3));
     assert_eq!((totals.gathering, totals.kept), (3, 0));
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     process
         .accept(&request(&[(1, ROOT), (2, ROOT)], 0))
         .unwrap();
@@ -41,7 +41,7 @@ fn waiting_traces_wait_again() {
 #[test]
 fn decisions_are_not_made_again() {
     let mut process = Process::start(LARGE);
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     process
         .accept(&request(&[(1, ROOT), (2, ROOT)], 0))
         .unwrap();
@@ -50,7 +50,7 @@ fn decisions_are_not_made_again() {
     let mut process = process.kill();
     assert_eq!(process.recovery.decisions, 2);
     assert_eq!(process.recovery.traces_waiting, 0);
-    process.state.sampler.set_table(table(true, "100%"));
+    process.set_table(table(true, "100%"));
     process.accept(&request(&[(1, 2), (2, 2)], 0)).unwrap();
     process.decide();
     assert_eq!(process.send(), [(2, ROOT), (2, 2)]);
@@ -59,7 +59,7 @@ fn decisions_are_not_made_again() {
 #[test]
 fn decisions_outlive_their_segments() {
     let mut process = Process::start(SMALL);
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     for trace in 0..40 {
         process.accept(&request(&[(trace, ROOT)], 2_000)).unwrap();
         process.decide();
@@ -70,7 +70,7 @@ fn decisions_outlive_their_segments() {
         process = process.kill();
         assert_eq!(process.recovery.traces_waiting, 0);
         assert_eq!(process.recovery.resent, 0);
-        process.state.sampler.set_table(table(true, "100%"));
+        process.set_table(table(true, "100%"));
         process.accept(&request(&[(1, 2), (2, 2)], 0)).unwrap();
         process.decide();
         assert_eq!(process.send(), [(2, 2)]);
@@ -87,22 +87,22 @@ fn rules_do_not_split_passed_traces(#[case] traces: u64) {
         process.send();
     }
     let mut process = process.kill();
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     process.accept(&request(&[(1, 2), (99, 2)], 0)).unwrap();
     assert_eq!(process.send(), [(1, 2)]);
-    assert_eq!(process.state.sampler.totals().traces_gathering, 1);
+    assert_eq!(process.totals().traces_gathering, 1);
 }
 
 /// Without a journal, too: the traces pass beside others that are decided.
 #[test]
 fn passed_traces_stay_whole_beside_decisions() {
     let mut process = Process::start(LARGE);
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     process.accept(&request(&[(2, ROOT)], 0)).unwrap();
     process.decide();
-    process.state.sampler.set_table(TailTable::default());
+    process.set_table(TailTable::default());
     process.accept(&request(&[(1, ROOT)], 0)).unwrap();
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     process.accept(&request(&[(1, 2)], 0)).unwrap();
     process.decide();
     assert_eq!(process.send(), [(2, ROOT), (1, ROOT), (1, 2)]);
@@ -120,10 +120,10 @@ fn unconfirmed_spans_are_sent_again(#[case] sent: &[usize], #[case] again: &[Spa
     for trace in 1..=3 {
         process.accept(&request(&[(trace, ROOT)], 0)).unwrap();
         process.flush();
-        batches.push(process.state.next_batch().unwrap());
+        batches.push(process.next_batch().unwrap());
     }
     for index in sent {
-        process.state.sent(&batches[*index]);
+        process.sent(&batches[*index]);
     }
     let mut process = process.kill();
     assert_eq!(process.recovery.resent, again.len() as u64);
@@ -139,9 +139,9 @@ fn part_of_a_request_is_sent_again() {
     let spans: Vec<SpanNumber> = (0..3_000).map(|trace| (trace, ROOT)).collect();
     process.accept(&request(&spans, 1_000)).unwrap();
     process.flush();
-    let first = process.state.next_batch().unwrap();
-    let _in_flight = process.state.next_batch().unwrap();
-    process.state.sent(&first);
+    let first = process.next_batch().unwrap();
+    let _in_flight = process.next_batch().unwrap();
+    process.sent(&first);
     let first = spans_of(&first);
     assert!(first.len() > 500 && first.len() < 1_500, "{}", first.len());
     let mut process = process.kill();
@@ -152,7 +152,7 @@ fn part_of_a_request_is_sent_again() {
 #[test]
 fn full_journal_refuses_and_recovers() {
     let mut process = Process::start(SMALL);
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     let mut accepted: Vec<SpanNumber> = Vec::new();
     let refused = loop {
         let trace = 2 * accepted.len() as u64;
@@ -164,7 +164,7 @@ fn full_journal_refuses_and_recovers() {
     assert_eq!(refused, AcceptError::Journal);
     assert!(accepted.len() > 50, "{}", accepted.len());
     let mut process = process.kill();
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     let again = request(&[(1_001, 2)], 2_000);
     assert_eq!(process.accept(&again), Err(AcceptError::Journal));
     // Traces without a root are kept.
@@ -176,7 +176,7 @@ fn full_journal_refuses_and_recovers() {
 #[test]
 fn decision_is_written_before_its_spans_are_sent() {
     let mut process = Process::start(SMALL);
-    process.state.sampler.set_table(table(true, "0%"));
+    process.set_table(table(true, "0%"));
     // Fills a segment, so that the decision needs another one.
     process.accept(&request(&[(2, 2)], 20_000)).unwrap();
     let folder = process.folder.path().to_owned();
@@ -184,7 +184,7 @@ fn decision_is_written_before_its_spans_are_sent() {
     fs::rename(&folder, &aside).unwrap();
     process.decide();
     process.flush();
-    assert!(process.state.next_batch().is_none());
+    assert!(process.next_batch().is_none());
     let next = request(&[(4, 2)], 0);
     assert_eq!(process.accept(&next), Err(AcceptError::Journal));
     fs::rename(&aside, &folder).unwrap();
@@ -202,7 +202,7 @@ fn request_larger_than_the_journal_is_refused() {
 #[test]
 fn a_folder_has_one_process() {
     let process = Process::start(LARGE);
-    let second = State::new(&process.settings);
+    let second = Journaled::open(&process.settings);
     let Err(error @ JournalError::Lock { .. }) = second else {
         panic!("the folder is not locked");
     };

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::process::{Process, ROOT, SpanNumber, copy, request, spans_of, table};
 use crate::{
     Forwarder, ForwarderSettings,
-    forward::{FLUSH_INTERVAL, state::State},
+    forward::{FLUSH_INTERVAL, journaled::Journaled},
 };
 
 fn settings(folder: &Path) -> ForwarderSettings {
@@ -59,7 +59,7 @@ async fn send_all(forwarder: &Forwarder) -> Vec<SpanNumber> {
     let mut sent = Vec::new();
     while let Some(batch) = forwarder.next_batch().await {
         sent.extend(spans_of(&batch));
-        forwarder.sent(&batch);
+        forwarder.sent(&batch).await;
     }
     assert!(forwarder.receiver.is_closed());
     sent
@@ -109,7 +109,7 @@ async fn last_decisions_wait_for_room() {
     // Long enough for several attempts to decide.
     let next = timeout(FLUSH_INTERVAL * 3, forwarder.next_batch()).await;
     assert!(next.is_err(), "{next:?}");
-    forwarder.sent(&first);
+    forwarder.sent(&first).await;
     assert_eq!(send_all(&forwarder).await, [(2, 2)]);
 }
 
@@ -125,7 +125,7 @@ async fn last_decisions_end_when_the_sender_gives_up() {
     // The decision task holds the journal until it ends.
     let deadline = Instant::now() + Duration::from_secs(30);
     let recovery = loop {
-        match State::new(&settings) {
+        match Journaled::open(&settings) {
             Ok((_, recovery)) => break recovery,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }

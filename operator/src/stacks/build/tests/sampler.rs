@@ -130,6 +130,8 @@ fn services_send_to_the_collector() {
     assert_eq!(kept["spec"]["clusterIP"], Value::Null);
     let pods = body(&objects, "Service \"tracing-sampler-pods\"");
     assert_eq!(pods["spec"]["clusterIP"], "None");
+    assert_eq!(pods["spec"]["publishNotReadyAddresses"], true);
+    assert_eq!(pods["spec"]["ports"][1]["port"], 4320);
     let sampler = body(&objects, "StatefulSet \"tracing-sampler\"");
     assert_eq!(sampler["spec"]["serviceName"], "tracing-sampler-pods");
 }
@@ -175,6 +177,11 @@ fn sampler_has_the_settings_of_the_stack() {
         ("SPOOR_MAX_TRACE_DURATION", "60000ms"),
         ("SPOOR_MEMORY", "536870912"),
         ("SPOOR_NAMESPACE", "shop"),
+        (
+            "SPOOR_PEERS",
+            "tracing-sampler-{ordinal}.tracing-sampler-pods.shop.svc:4320",
+        ),
+        ("SPOOR_PEERS_LISTEN", "0.0.0.0:4320"),
         ("SPOOR_STACK", "tracing"),
     ] {
         assert_eq!(variables[name], value, "{name}");
@@ -190,17 +197,31 @@ fn sampler_has_the_settings_of_the_stack() {
 #[test]
 fn claim_outlives_the_pod() {
     let storage = json!({"size": "2Gi", "claim": {"storageClassName": "fast"}});
-    let objects = all(&spoor(json!({"sampler": {"storage": storage}})));
-    let name = "journal-tracing-sampler-0";
-    let claim = body(&objects, &format!("PersistentVolumeClaim \"{name}\""));
-    assert_eq!(claim["spec"]["storageClassName"], "fast");
-    let requests = &claim["spec"]["resources"]["requests"];
-    assert_eq!(requests["storage"], "2147483648");
+    let spec = json!({"sampler": {"replicas": 2, "storage": storage}});
+    let objects = all(&spoor(spec));
     let set = body(&objects, "StatefulSet \"tracing-sampler\"");
+    assert_eq!(set["spec"]["replicas"], 2);
+    let template = &set["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(template["metadata"]["name"], "journal");
+    for ordinal in 0..2 {
+        // The name that the StatefulSet gives to the claim of this pod.
+        let name = format!("journal-tracing-sampler-{ordinal}");
+        let claim = body(&objects, &format!("PersistentVolumeClaim \"{name}\""));
+        assert_eq!(claim["spec"], template["spec"]);
+        assert_eq!(claim["spec"]["storageClassName"], "fast");
+        let requests = &claim["spec"]["resources"]["requests"];
+        assert_eq!(requests["storage"], "2147483648");
+    }
     let pod = &set["spec"]["template"]["spec"];
-    let volume = &pod["volumes"][0];
-    assert_eq!(volume["persistentVolumeClaim"]["claimName"], name);
-    assert_eq!(volume["emptyDir"], Value::Null);
+    let volumes = pod["volumes"].as_array().unwrap().iter();
+    let names: Vec<_> = volumes.map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["token", "ca"],
+        "the template gives each pod its own"
+    );
+    let mount = &pod["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["name"], "journal");
     let variables = variables(&pod["containers"][0]);
     assert_eq!(variables["SPOOR_DECIDE_AT_SHUTDOWN"], "false");
 }
@@ -220,6 +241,7 @@ fn only_samplers_return_spans() {
     };
     assert_eq!(from("NetworkPolicy \"tracing-collector\"", 4319), "sampler");
     assert_eq!(from("NetworkPolicy \"tracing-sampler\"", 4317), "collector");
+    assert_eq!(from("NetworkPolicy \"tracing-sampler\"", 4320), "sampler");
 }
 
 /// A stack with an existing Collector, and a sampler that returns spans to this address.
@@ -313,6 +335,8 @@ fn former_operator_leaves_the_sampler() {
         },
         uid: "1".to_owned(),
         generation: None,
+        resource_version: None,
+        forgotten_samplers: std::collections::BTreeSet::new(),
         is_being_deleted: false,
         spec: Value::Null,
         status: Value::Null,

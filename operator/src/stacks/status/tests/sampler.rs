@@ -1,5 +1,7 @@
 //! Stacks with Spoor's sampler.
 
+use spoor_api::tracing_stack::SamplerRings;
+
 use super::*;
 
 /// A stack with Spoor's sampler, of which everything runs.
@@ -29,6 +31,7 @@ fn status_of_a_stack_with_a_sampler() {
         engine: SamplerEngine::Spoor,
         replicas: 1,
         ready_replicas: 1,
+        rings: None,
     };
     assert_eq!(status.sampler, Some(expected));
     assert_eq!(status.tail, None);
@@ -37,6 +40,54 @@ fn status_of_a_stack_with_a_sampler() {
     let text = conditions_of(&status);
     assert!(text.contains("Available=True Ready"), "{text}");
     assert!(text.contains("Progressing=False Settled"), "{text}");
+}
+
+#[test]
+fn status_while_samplers_are_scaled() {
+    let status = |members: &[u32]| {
+        let rings = SamplerRings {
+            generation: 7,
+            members: members.to_vec(),
+        };
+        let mut case = with_sampler();
+        case.spec["sampler"]["replicas"] = json!(3);
+        case.health.ready_samplers = 3;
+        case.scaling = Some(ScalingPlan {
+            rings: rings.clone(),
+            replicas: 3,
+            is_complete: members == [3],
+        });
+        let status = case.status();
+        let sampler = status.sampler.clone().unwrap();
+        assert_eq!((sampler.replicas, sampler.rings), (3, Some(rings)));
+        conditions_of(&status)
+    };
+    for (members, expected) in [
+        (&[1][..], "Scaling: 1 of 3 samplers divide the traces; the"),
+        (
+            &[1, 3][..],
+            "Scaling: 3 of 3 samplers divide the new traces; earlier",
+        ),
+        (&[3][..], "Settled: "),
+    ] {
+        let text = status(members);
+        assert!(text.contains(expected), "{members:?}: {text}");
+    }
+}
+
+#[test]
+fn rings_outlive_other_states() {
+    let rings = SamplerRings {
+        generation: 7,
+        members: vec![3],
+    };
+    let mut case = with_sampler();
+    case.previous.sampler = Some(SamplerStatus {
+        rings: Some(rings.clone()),
+        ..SamplerStatus::default()
+    });
+    let status = case.status();
+    assert_eq!(status.sampler.unwrap().rings, Some(rings));
 }
 
 #[test]

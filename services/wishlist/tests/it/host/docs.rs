@@ -205,7 +205,7 @@ async fn a_failing_jaeger_is_explained(
 async fn unknown_documents_are_a_404() {
     let gateway = Gateway::of(&format!("http://{}", unused_address()), &[]).await;
     let page = gateway.get("/docs/tail-rules").await.text().await.unwrap();
-    assert!(page.contains("<h1>Tail rules in the Collector"), "{page}");
+    assert!(page.contains("<h1>Tail rules on a cluster"), "{page}");
     for unknown in ["/docs/nothing", "/docs/%ff", "/docs/..%2f..%2fCargo.toml"] {
         assert_eq!(json(gateway.get(unknown).await).await.0, 404);
     }

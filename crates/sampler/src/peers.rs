@@ -1,0 +1,167 @@
+//! The other samplers of the stack.
+//!
+//! Each trace has an owner among them, by the rings in force (`spoor_traces::Rings`). A sampler that
+//! gets spans for another one keeps them in its journal until that one has them in its own. For that
+//! it calls each peer ([`client`]), several times a second also without spans: an owner decides once
+//! its peers have nothing left for it. Each sampler serves these calls ([`server`]).
+//!
+//! A sampler learns rings from the control plane and from its peers, in both directions of a call.
+//! At its start it knows those of its file, but not whether they are still active, and learns that
+//! before it serves. Ordinal 0 is the exception: it is a member of all rings, and none of its former
+//! ones ends without its report, so its file is as new as necessary.
+
+mod client;
+mod server;
+mod stamp;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use prometheus_client::metrics::counter::Counter;
+use spoor_proto::spoor::sampler::v1 as wire;
+use spoor_traces::{Forwarder, Rings};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    PeersSettings,
+    phase::{Phase, Phases},
+    rings::{self, AdoptError, RingsFile},
+};
+pub(crate) use server::router;
+use stamp::Process;
+
+/// The longest request or response: 4 MiB of parts, or a single longer one.
+const MAX_MESSAGE_BYTES: usize = 32 << 20;
+/// The time for which ordinal 0 without a file waits for rings. A control plane that starts at the
+/// same time is connected much sooner.
+const MAX_LEARNING_TIME: Duration = Duration::from_secs(60);
+/// The time for the last spans to reach their peers at a shutdown.
+const FORWARD_GRACE: Duration = Duration::from_secs(5);
+/// The interval of checks for spans that are left at a shutdown.
+const FORWARD_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The state that a sampler shares between its server and its clients.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    settings: PeersSettings,
+    forwarder: Forwarder,
+    file: RingsFile,
+    /// The rings of the file at the start.
+    saved: Option<Rings>,
+    phases: Phases,
+    process: Process,
+    /// The calls to peers that failed, and are repeated.
+    pub(crate) failures: Counter,
+}
+
+impl Peers {
+    /// `saved` are the rings that the file has.
+    pub(crate) fn new(
+        settings: PeersSettings,
+        forwarder: Forwarder,
+        (file, saved): (RingsFile, Option<Rings>),
+        phases: Phases,
+    ) -> Self {
+        Self {
+            settings,
+            forwarder,
+            file,
+            saved,
+            phases,
+            process: Process::start(),
+            failures: Counter::default(),
+        }
+    }
+
+    /// The address on which to listen for calls.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.settings.listen
+    }
+
+    /// Enters the phase that the rings in force lead to.
+    pub(crate) fn update_phase(&self) {
+        let own = self.settings.own;
+        self.phases.enter(|| match self.forwarder.rings() {
+            None => Phase::Learning,
+            Some(rings) if rings.has_member(own) => Phase::Serving,
+            Some(_) => Phase::Draining,
+        });
+    }
+
+    /// Puts rings of the control plane or of a peer in force if they are newer.
+    pub(crate) async fn adopt(&self, received: &wire::Rings) -> Result<(), AdoptError> {
+        self.put_in_force(rings::read(received)?).await
+    }
+
+    async fn put_in_force(&self, received: Rings) -> Result<(), AdoptError> {
+        self.file.adopt(received, &self.forwarder).await?;
+        self.update_phase();
+        Ok(())
+    }
+
+    /// Calls the peers until `stop`.
+    pub(crate) async fn call_all(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(
+            stop.run_until_cancelled(self.begin_alone()),
+            client::call_peers(&self, &stop),
+        );
+    }
+
+    /// Puts a ring of one member in force if this is ordinal 0 and learns of no rings in time.
+    /// A stack begins with that ring.
+    async fn begin_alone(&self) {
+        if self.settings.own != 0 || self.saved.is_some() {
+            return;
+        }
+        let learned = self.phases.wait_for(Phase::has_learned);
+        if timeout(MAX_LEARNING_TIME, learned).await.is_ok() {
+            return;
+        }
+        let Ok(rings) = Rings::new(0, &[1]) else {
+            return;
+        };
+        tracing::warn!("neither the control plane nor a peer has sent rings; starting alone");
+        if let Err(error) = self.put_in_force(rings).await {
+            tracing::error!(%error, "cannot start alone");
+        }
+    }
+
+    /// The ordinals of the peers that it calls: all members, and those for which spans are left.
+    fn ordinals(&self) -> Vec<u16> {
+        let of_members = |rings: &Rings| {
+            let members = rings.members().max().unwrap_or_default();
+            u16::try_from(members).unwrap_or(Rings::MAX_MEMBERS)
+        };
+        let members = match self.forwarder.rings() {
+            Some(rings) => of_members(&rings),
+            // All samplers with smaller ordinals exist, and if there are others, the next one.
+            None => {
+                let saved = self.saved.as_ref().map_or(0, of_members);
+                saved.max(self.settings.own.saturating_add(2))
+            }
+        };
+        let pending = self.forwarder.forward_pending().into_iter();
+        let pending = pending.filter(|(peer, bytes)| *peer >= members && *bytes > 0);
+        let ordinals = (0..members).chain(pending.map(|(peer, _)| peer));
+        ordinals
+            .filter(|ordinal| *ordinal != self.settings.own)
+            .collect()
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        let pending = self.forwarder.forward_pending();
+        pending.iter().any(|(_, bytes)| *bytes > 0)
+    }
+
+    /// Waits until the peers have all of their spans, or the grace period ends.
+    pub(crate) async fn finish_forwarding(&self) {
+        let forwarding = async {
+            while self.has_pending() {
+                sleep(FORWARD_CHECK_INTERVAL).await;
+            }
+        };
+        if timeout(FORWARD_GRACE, forwarding).await.is_err() {
+            tracing::warn!("spans for other samplers are left, since these did not take them");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Calls the peers.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use spoor_proto::spoor::sampler::v1::{
+    Envelope, ExchangeRequest, ForwardRequest, ForwardResponse, Part, peers_client::PeersClient,
+};
+use spoor_runtime::{Backoff, with_causes};
+use spoor_telemetry::grpc::within;
+use spoor_traces::{Forward, ForwardedPart};
+use tokio::time::{sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::{MAX_MESSAGE_BYTES, Peers};
+use crate::{
+    phase::Phase,
+    rings::{AdoptError, to_wire},
+};
+
+/// The interval of checks for peers to call, such as new members.
+const PEER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// The deadline of a call, with connecting. The peer writes at most a few megabytes to its journal.
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// The delays after calls that failed. The longest is about the time that a restart takes.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The interval and the timeout of HTTP/2 pings. A peer that vanished gets another address.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// The interval at which a peer that does not know the rings either is called again.
+const EXCHANGE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Calls each peer from a task of its own, until `stop`.
+pub(super) async fn call_peers(peers: &Arc<Peers>, stop: &CancellationToken) {
+    let mut calls: HashMap<u16, AbortOnDropHandle<()>> = HashMap::new();
+    loop {
+        calls.retain(|_, call| !call.is_finished());
+        for ordinal in peers.ordinals() {
+            let Some(uri) = peers.settings.addresses.get(usize::from(ordinal)) else {
+                continue;
+            };
+            calls.entry(ordinal).or_insert_with(|| {
+                let caller = Caller::new(Arc::clone(peers), ordinal, uri.clone().into());
+                AbortOnDropHandle::new(tokio::spawn(caller.run()))
+            });
+        }
+        let waited = stop.run_until_cancelled(sleep(PEER_CHECK_INTERVAL)).await;
+        if waited.is_none() {
+            break;
+        }
+    }
+    // Waits until they have ended: they use the forwarder, which has to close its journal.
+    for call in calls.into_values() {
+        call.abort();
+        let _ = call.await;
+    }
+}
+
+/// Calls one peer, one call at a time.
+struct Caller {
+    peers: Arc<Peers>,
+    ordinal: u16,
+    endpoint: Endpoint,
+    client: PeersClient<Channel>,
+    /// The stamp of the last response.
+    last_stamp: Bytes,
+    backoff: Backoff,
+    /// True while calls fail. Only changes are logged.
+    is_failing: bool,
+}
+
+impl Caller {
+    fn new(peers: Arc<Peers>, ordinal: u16, endpoint: Endpoint) -> Self {
+        let endpoint = endpoint
+            .connect_timeout(CALL_DEADLINE)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE);
+        Self {
+            client: client(&endpoint),
+            peers,
+            ordinal,
+            endpoint,
+            last_stamp: Bytes::new(),
+            backoff: Backoff::new(MIN_RETRY_DELAY),
+            is_failing: false,
+        }
+    }
+
+    /// Calls for as long as the peer is one to be called.
+    async fn run(mut self) {
+        while self.peers.ordinals().contains(&self.ordinal) {
+            let called = if self.peers.phases.get().has_learned() {
+                match self.peers.forwarder.next_forward(self.ordinal).await {
+                    Some(forward) => self.forward(forward).await,
+                    None => return,
+                }
+            } else {
+                self.request_rings().await
+            };
+            match called {
+                Ok(()) => self.record_success(),
+                Err(status) => self.wait_after(&status).await,
+            }
+        }
+    }
+
+    /// Requests the rings, and then waits if the peer does not know them.
+    async fn request_rings(&self) -> Result<(), Status> {
+        let request = ExchangeRequest {
+            envelope: Some(self.envelope()),
+            rings: None,
+        };
+        let exchange = async |request| self.client.clone().exchange(request).await;
+        let response = within(CALL_DEADLINE, request, exchange).await?;
+        match response.rings {
+            Some(rings) => self.peers.adopt(&rings).await.map_err(refused),
+            None => {
+                let learned = self.peers.phases.wait_for(Phase::has_learned);
+                // Either way the next step is the same.
+                let _ = timeout(EXCHANGE_INTERVAL, learned).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends parts, or only the age of those that are left.
+    async fn forward(&mut self, forward: Forward) -> Result<(), Status> {
+        let last = forward.parts.last().map(|part| part.sequence);
+        let request = self.request(forward)?;
+        let forward = async |request| self.client.clone().forward(request).await;
+        let ForwardResponse {
+            received,
+            rings,
+            saturated,
+            stamp,
+        } = within(CALL_DEADLINE, request, forward).await?;
+        self.last_stamp = stamp;
+        if let Some(rings) = rings {
+            // If that fails, the parts are sent again, and the peer drops them.
+            self.peers.adopt(&rings).await.map_err(refused)?;
+        }
+        let forwarder = &self.peers.forwarder;
+        forwarder.forwarded(self.ordinal, received, saturated);
+        match last {
+            Some(last) if received < last => {
+                Err(Status::resource_exhausted("the peer has no room for spans"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn request(&self, forward: Forward) -> Result<ForwardRequest, Status> {
+        let forwarder = &self.peers.forwarder;
+        let journal = forwarder.journal_id();
+        let journal = journal.ok_or_else(|| Status::internal("there is no journal"))?;
+        Ok(ForwardRequest {
+            envelope: Some(self.envelope()),
+            journal: Bytes::copy_from_slice(&journal.to_bytes()),
+            rings: forwarder.rings().as_ref().map(to_wire),
+            parts: forward.parts.into_iter().map(part).collect(),
+            pending_millis: millis_rounded_up(forward.pending),
+            last_stamp: self.last_stamp.clone(),
+        })
+    }
+
+    fn envelope(&self) -> Envelope {
+        let settings = &self.peers.settings;
+        Envelope {
+            stack: settings.stack.clone(),
+            from: u32::from(settings.own),
+            to: u32::from(self.ordinal),
+        }
+    }
+
+    fn record_success(&mut self) {
+        self.backoff.reset();
+        if self.is_failing {
+            self.is_failing = false;
+            tracing::info!(peer = self.ordinal, "calling a peer again");
+        }
+    }
+
+    /// Records a failed call, and waits before the next one.
+    async fn wait_after(&mut self, status: &Status) {
+        self.peers.failures.inc();
+        // While it learns the rings, a peer may not exist.
+        if !self.is_failing && self.peers.phases.get().has_learned() {
+            self.is_failing = true;
+            let reason = with_causes(status);
+            tracing::warn!(peer = self.ordinal, reason, "cannot call a peer; retrying");
+        }
+        // Behind the address is another sampler now, or none. A new connection resolves the name
+        // again.
+        if matches!(
+            status.code(),
+            Code::FailedPrecondition | Code::DeadlineExceeded
+        ) {
+            self.client = client(&self.endpoint);
+        }
+        sleep(self.backoff.next_delay(MAX_RETRY_DELAY)).await;
+    }
+}
+
+fn client(endpoint: &Endpoint) -> PeersClient<Channel> {
+    PeersClient::new(endpoint.connect_lazy())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+fn part(part: ForwardedPart) -> Part {
+    Part {
+        sequence: part.sequence,
+        visited: part.visited.members,
+        visited_generation: part.visited.generation,
+        request: part.request,
+        age_millis: millis_rounded_up(part.age),
+    }
+}
+
+/// Rounds up, since zero means that nothing is pending, and a receiver that takes spans for younger
+/// than they are could decide too early.
+fn millis_rounded_up(age: Duration) -> u64 {
+    let millis = age.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).unwrap_or(u64::MAX)
+}
+
+fn refused(error: AdoptError) -> Status {
+    Status::internal(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_rounded_up() {
+        assert_eq!(millis_rounded_up(Duration::ZERO), 0);
+        assert_eq!(millis_rounded_up(Duration::from_nanos(1)), 1);
+        assert_eq!(millis_rounded_up(Duration::from_millis(7)), 7);
+        assert_eq!(millis_rounded_up(Duration::from_micros(7_001)), 8);
+    }
+}

@@ -1,0 +1,101 @@
+//! A port that is served in some phases of the sampler.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::Router;
+use spoor_runtime::{CutOff, Health, Limits, Listener, Sockets, bind};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::phase::{Phase, Phases};
+
+/// The time that requests in flight have to finish once the port closes. They end when their spans
+/// are accepted.
+const REQUEST_GRACE: Duration = Duration::from_secs(5);
+/// The delay after a failure to listen again.
+const REOPEN_DELAY: Duration = Duration::from_secs(1);
+
+/// A bound port with the router that serves it.
+pub(crate) struct Port {
+    /// The flag that sets the address.
+    setting: &'static str,
+    address: SocketAddr,
+    sockets: Sockets,
+    router: Router,
+    health: Health,
+    limits: Limits,
+}
+
+impl Port {
+    /// `address` is that of the sockets if the operating system does not return it.
+    pub(crate) fn new(
+        (setting, address): (&'static str, SocketAddr),
+        sockets: Sockets,
+        (router, health): (Router, Health),
+    ) -> Self {
+        Self {
+            setting,
+            address: sockets.local_addr().unwrap_or(address),
+            sockets,
+            router,
+            health,
+            limits: Limits::default(),
+        }
+    }
+
+    pub(crate) fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Accepts requests in the phases for which `is_open` returns true, until the sampler leaves and
+    /// the requests in flight have ended. In other phases it closes the connections, so that their
+    /// clients connect to another sampler.
+    pub(crate) async fn serve(
+        self,
+        phases: &Phases,
+        is_open: fn(Phase) -> bool,
+    ) -> Result<(), CutOff> {
+        let mut bound = Some(self.sockets);
+        loop {
+            let is_next = |phase: Phase| phase == Phase::Leaving || is_open(phase);
+            if phases.wait_for(is_next).await == Phase::Leaving {
+                return Ok(());
+            }
+            let reopened = || listen_again(self.address, self.setting);
+            let Some(sockets) = bound.take().or_else(reopened) else {
+                sleep(REOPEN_DELAY).await;
+                continue;
+            };
+            let stop = CancellationToken::new();
+            let listener = Listener::new(sockets, self.router.clone()).limits(self.limits);
+            let serving = listener.serve(REQUEST_GRACE, stop.clone());
+            let closing = async {
+                // Health reports NOT_SERVING before the listener closes, so that balancers stop
+                // sending first.
+                if phases.wait_for(|phase: Phase| !is_open(phase)).await == Phase::Leaving {
+                    self.health.shut_down().await;
+                }
+                stop.cancel();
+            };
+            let (served, ()) = tokio::join!(serving, closing);
+            match served {
+                Err(error) if phases.get() != Phase::Leaving => {
+                    tracing::warn!(%error, address = %self.address, "requests cut off");
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+        }
+    }
+}
+
+fn listen_again(address: SocketAddr, setting: &str) -> Option<Sockets> {
+    match bind(address, setting) {
+        Ok(sockets) => Some(sockets),
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen again; retrying");
+            None
+        }
+    }
+}

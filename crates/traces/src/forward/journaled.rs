@@ -1,0 +1,202 @@
+//! A forwarder's state and its journal, under their locks.
+//!
+//! The journal's lock is held while a record is appended and until it has taken effect. So the order
+//! of the journal's records equals the order of their effects: a request is appended before its spans
+//! are routed, and the decisions made since are appended before the next record ([`routing`]).
+//!
+//! The state's lock is taken within it, for each change, and never held while a file is written. The
+//! kernel delays a write for as long as the disk is slower than the requests, which may be seconds;
+//! then senders and decisions wait, but neither metrics nor reports, new rules or the next batch.
+
+mod routing;
+
+use std::{path::PathBuf, time::Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{
+    ForwarderSettings,
+    journal::{Appended, Journal, JournalError, Segments},
+    outgoing::Outgoing,
+    position::Position,
+    queues::{PartPlace, QueuedPart},
+    recovery::Recovery,
+    state::State,
+};
+use crate::{receiver::AcceptError, tail::TailSampler};
+
+pub(super) struct Journaled {
+    /// Locked before the state.
+    journal: Mutex<Option<Journal>>,
+    state: Mutex<State>,
+}
+
+impl Journaled {
+    /// Creates the state, from the journal if there is one.
+    pub(super) fn open(settings: &ForwarderSettings) -> Result<(Self, Recovery), JournalError> {
+        let (state, journal, recovery) = State::new(settings)?;
+        let journaled = Self {
+            journal: Mutex::new(journal),
+            state: Mutex::new(state),
+        };
+        Ok((journaled, recovery))
+    }
+
+    /// The state, for what needs no record. The caller does not lock the journal meanwhile.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Locks the journal. May block while others write to it, also without the state's lock.
+    pub(super) fn appender(&self) -> Appender<'_> {
+        Appender {
+            journal: self.journal.lock(),
+            state: &self.state,
+        }
+    }
+}
+
+/// Makes the changes that need a record, if there is a journal. Others wait meanwhile.
+pub(super) struct Appender<'a> {
+    journal: MutexGuard<'a, Option<Journal>>,
+    state: &'a Mutex<State>,
+}
+
+impl Appender<'_> {
+    /// Lets those who wait for the journal have their turn.
+    pub(super) fn bump(&mut self) {
+        MutexGuard::bump(&mut self.journal);
+    }
+
+    /// Ends, and lets those who wait for the journal have their turn.
+    pub(super) fn end(self) {
+        MutexGuard::unlock_fair(self.journal);
+    }
+
+    /// Decides early, to make room for a request of this length; returns true if there is still
+    /// none and there may be traces left to decide on.
+    pub(super) fn decide_early(&mut self, request_bytes: usize) -> bool {
+        self.decide(|sampler, outgoing| sampler.decide_early(request_bytes, outgoing))
+    }
+
+    /// Makes decisions, unless there is no room for them or for kept spans; returns whether there
+    /// are more to make.
+    pub(super) fn decide(
+        &mut self,
+        decide_some: impl FnOnce(&mut TailSampler, &mut Outgoing) -> bool,
+    ) -> bool {
+        // Without room in the journal or for kept spans, traces wait, and no request is accepted.
+        if self.is_full() || !self.append_decisions() {
+            return false;
+        }
+        let has_more = {
+            let mut state = self.state.lock();
+            state.wait_for_peers(Instant::now());
+            let State {
+                sampler, outgoing, ..
+            } = &mut *state;
+            decide_some(sampler, outgoing)
+        };
+        self.append_decisions() && has_more
+    }
+
+    fn is_full(&self) -> bool {
+        self.state.lock().is_full()
+    }
+
+    /// Appends the decisions made since the last record. If that fails, it is attempted again
+    /// before the next record; until then, no decision may be made, and no batch with spans of
+    /// these decisions is handed out. A process that is started again could decide otherwise.
+    fn append_decisions(&mut self) -> bool {
+        let state = self.state;
+        let Some(journal) = &mut *self.journal else {
+            return true;
+        };
+        let decided = state.lock().decided();
+        if decided.is_empty() {
+            return true;
+        }
+        let reason = |number| state.lock().outgoing.reasons.get(number).cloned();
+        match journal.append_decisions(&decided, reason) {
+            Ok(appended) => {
+                // No others were made meanwhile, since that takes the journal's lock.
+                state.lock().decisions_written(appended);
+                true
+            }
+            Err(error) => {
+                journal.warn(&error);
+                false
+            }
+        }
+    }
+
+    /// Appends the place before which all spans are sent, and returns it. If the journal has no
+    /// room for it, spans may be sent again after a restart.
+    pub(super) fn confirm(&mut self) -> Position {
+        let confirmed = self.state.lock().confirmed();
+        if let Some(journal) = &mut *self.journal
+            && let Err(error) = journal.confirm(confirmed)
+        {
+            journal.warn(&error);
+        }
+        confirmed
+    }
+
+    /// Writes what waits to be written to the journal, and removes segments and traces that are no
+    /// longer needed. Returns the paths of the files to delete, which needs no lock.
+    pub(super) fn clean_up(&mut self) -> Vec<PathBuf> {
+        let now = Instant::now();
+        self.state.lock().forget_passed(now);
+        self.divide_abandoned(now);
+        self.append_decisions();
+        self.record_forwarded();
+        let confirmed = self.confirm();
+        let state = self.state;
+        let Some(journal) = &mut *self.journal else {
+            return Vec::new();
+        };
+        let (paths, result) = journal.clean_up(&Uses { state, confirmed });
+        if let Err(error) = result {
+            journal.warn(&error);
+        }
+        let first = journal.first_segment();
+        let mut state = state.lock();
+        state.forget_segments_before(first);
+        state.settle(now);
+        paths
+    }
+}
+
+/// The uses of the journal's segments, if the spans before `confirmed` are sent.
+struct Uses<'a> {
+    state: &'a Mutex<State>,
+    confirmed: Position,
+}
+
+impl Segments for Uses<'_> {
+    fn is_released(&self, segment: u64) -> bool {
+        self.state.lock().is_released(segment, self.confirmed)
+    }
+
+    fn parts_in(&self, segment: u64) -> Vec<(PartPlace, QueuedPart)> {
+        self.state.lock().parts.in_segment(segment)
+    }
+
+    fn set_segment(&self, part: PartPlace, segment: u64) {
+        self.state.lock().parts.set_segment(part, segment);
+    }
+}
+
+/// The record of a request, or the reason to refuse it.
+fn accepted_record(
+    journal: &mut Journal,
+    appended: Result<Appended, JournalError>,
+) -> Result<Appended, AcceptError> {
+    appended.map_err(|error| match error {
+        JournalError::TooLarge { .. } => AcceptError::TooLargeForJournal,
+        error => {
+            journal.warn(&error);
+            AcceptError::Journal
+        }
+    })
+}

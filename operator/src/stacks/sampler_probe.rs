@@ -1,0 +1,170 @@
+//! Plans the scaling of a stack's samplers by what their metrics report.
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use spoor_api::{
+    stack::{Sampler, Stack},
+    tracing_stack::SamplerStatus,
+};
+
+use super::{
+    collector::samples::MetricSample,
+    parse::StackObject,
+    pod_failure::not_terminating,
+    reconcile::Reconciler,
+    rings::{self, SamplerReading, ScalingPlan, ScalingState},
+    sampler,
+    sources::RelatedObjects,
+    status::sampler_set,
+};
+
+const RINGS_GENERATION: &str = "spoor_sampler_rings_generation";
+const SETTLED_GENERATION: &str = "spoor_sampler_rings_settled_generation";
+const FORWARD_PENDING: &str = "spoor_sampler_forward_pending";
+const UNDELIVERED: &str = "spoor_sampler_undelivered";
+/// The label with the ordinal of the sampler that spans wait for.
+const PEER: &str = "peer";
+
+impl Reconciler {
+    /// Plans the next step of scaling the samplers of a stack, if it has those of Spoor. `previous`
+    /// is their status that was written last.
+    pub(super) async fn plan_samplers(
+        &self,
+        stack: &Stack,
+        object: &StackObject,
+        related: &RelatedObjects,
+        previous: Option<&SamplerStatus>,
+        now: Timestamp,
+    ) -> Option<ScalingPlan> {
+        let Sampler::Spoor(sampler) = &stack.sampler else {
+            return None;
+        };
+        let state = ScalingState {
+            wanted: sampler.replicas,
+            rings: previous.and_then(|status| status.rings.as_ref()),
+            replicas: running_samplers(stack, related, previous),
+            readings: &[],
+            forgotten: &object.forgotten_samplers,
+        };
+        let unread = rings::plan(&state, now);
+        if unread.is_complete {
+            return Some(unread);
+        }
+        let replicas = unread.replicas;
+        let readings = self.read_samplers(stack, related, replicas).await;
+        let readings = &readings;
+        let plan = rings::plan(&ScalingState { readings, ..state }, now);
+        if plan.replicas == replicas {
+            return Some(plan);
+        }
+        // Spans may have reached a sampler that should end after it was read, from one that was read
+        // after that. Now the others have nothing left for it, and with these rings they never will.
+        let readings = self.read_samplers(stack, related, replicas).await;
+        let readings = &readings;
+        Some(rings::plan(&ScalingState { readings, ..state }, now))
+    }
+
+    /// Reads the metrics of the samplers with the ordinals below a number.
+    async fn read_samplers(
+        &self,
+        stack: &Stack,
+        related: &RelatedObjects,
+        count: u16,
+    ) -> Vec<Option<SamplerReading>> {
+        let mut reads = vec![];
+        for ordinal in 0..count {
+            let name = sampler::pod_name(stack, ordinal);
+            reads.push(self.read_sampler(&related.pods, name));
+        }
+        join_all(reads).await
+    }
+
+    /// Reads the metrics of a sampler. None if it does not run or does not respond, and if it is of
+    /// a version without rings.
+    async fn read_sampler(&self, pods: &[Pod], name: String) -> Option<SamplerReading> {
+        let mut pods = not_terminating(pods);
+        let pod = pods.find(|pod| pod.metadata.name.as_ref() == Some(&name))?;
+        let address = pod.status.as_ref()?.pod_ip.as_deref()?;
+        // Not logged: the next attempt reads them again, and the condition `Progressing` reports
+        // that the samplers are being scaled.
+        let metrics = self.metrics_client.read(address, sampler::OPS).await.ok()?;
+        SamplerReading::from_metrics(&metrics)
+    }
+}
+
+impl SamplerReading {
+    /// Reads metrics in Prometheus' text format.
+    fn from_metrics(metrics: &str) -> Option<Self> {
+        let samples: Vec<_> = MetricSample::all(metrics).collect();
+        let gauge = |name: &str| {
+            let sample = samples.iter().find(|sample| sample.name == name)?;
+            Some(sample.count())
+        };
+        let pending = samples
+            .iter()
+            .filter(|sample| sample.name == FORWARD_PENDING);
+        let pending = pending.map(|sample| {
+            let peer = sample.label(PEER)?.parse().ok()?;
+            Some((peer, sample.count()))
+        });
+        Some(Self {
+            rings_generation: gauge(RINGS_GENERATION)?,
+            settled_generation: gauge(SETTLED_GENERATION)?,
+            forward_pending: pending.collect::<Option<_>>()?,
+            undelivered: gauge(UNDELIVERED)?,
+        })
+    }
+}
+
+/// The number of samplers that run, according to the StatefulSet. While it is being replaced, its
+/// pods stay, and the status has their number.
+fn running_samplers(
+    stack: &Stack,
+    related: &RelatedObjects,
+    previous: Option<&SamplerStatus>,
+) -> u16 {
+    let replicas = match sampler_set(stack, related) {
+        Some(set) => {
+            let replicas = set.spec.as_ref().and_then(|spec| spec.replicas);
+            u16::try_from(replicas.unwrap_or(1)).ok()
+        }
+        None => previous.and_then(|status| u16::try_from(status.replicas).ok()),
+    };
+    replicas.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const METRICS: &str = "# TYPE spoor_sampler_rings_generation gauge\n\
+        spoor_sampler_rings_generation 1800000000123\n\
+        spoor_sampler_rings_settled_generation 1800000000001\n\
+        spoor_sampler_forward_pending{peer=\"0\"} 0\n\
+        spoor_sampler_forward_pending{peer=\"12\"} 34\n\
+        spoor_sampler_undelivered 5\n";
+
+    #[test]
+    fn reads_the_gauges_of_a_sampler() {
+        let expected = SamplerReading {
+            rings_generation: 1_800_000_000_123,
+            settled_generation: 1_800_000_000_001,
+            forward_pending: BTreeMap::from([(0, 0), (12, 34)]),
+            undelivered: 5,
+        };
+        assert_eq!(SamplerReading::from_metrics(METRICS), Some(expected));
+    }
+
+    #[test]
+    fn incomplete_metrics_are_no_reading() {
+        for name in [RINGS_GENERATION, SETTLED_GENERATION, UNDELIVERED, "\"12\""] {
+            let metrics = METRICS.replace(name, "\"other\"");
+            assert_eq!(SamplerReading::from_metrics(&metrics), None, "{name}");
+        }
+    }
+}
