@@ -66,6 +66,14 @@ impl Division {
         visited: Visited,
         is_known: impl Fn(TraceId) -> bool,
     ) -> Self {
+        let mut division = Self {
+            generation: rings.generation(),
+            ..Self::undivided()
+        };
+        if own == 0 && rings.max_members() == 1 {
+            // The usual case, which needs no hashes.
+            return division;
+        }
         let mut after = visited;
         let mut last: Option<(TraceId, u64)> = None;
         let mut destinations = Vec::with_capacity(scanned.spans.len());
@@ -83,10 +91,6 @@ impl Division {
             last = Some((trace, to));
             destinations.push(to);
         }
-        let mut division = Self {
-            generation: rings.generation(),
-            ..Self::undivided()
-        };
         if destinations.iter().all(|to| *to == HERE) {
             return division;
         }

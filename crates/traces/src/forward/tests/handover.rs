@@ -302,6 +302,29 @@ fn decisions_wait_for_the_spans_of_peers() {
     assert_eq!(waits_until(&mut first, false), 0);
 }
 
+#[test]
+fn rings_settle_without_earlier_traces() {
+    let mut first = Process::start_among(0, &rings(3, &[1]), LARGE);
+    first.set_table(table(true, "0%"));
+    let own = owned_by(0, 2);
+    first.accept(&request(&own[..1], 0)).unwrap();
+    first.set_rings(rings(4, &[1, 2]));
+    let settled = |process: &mut Process, seconds| {
+        let mut state = process.state();
+        state.settle(Instant::now() + Duration::from_secs(seconds));
+        let peers = state.peers.as_ref().unwrap();
+        peers.settled_generation()
+    };
+    let waiting = [0, 2_000].map(|seconds| settled(&mut first, seconds));
+    assert_eq!(waiting, [0, 0]);
+    first.decide();
+    // A later trace does not matter.
+    first.accept(&request(&own[1..], 0)).unwrap();
+    assert_eq!(first.totals().traces_gathering, 1);
+    let decided = [0, 300, 700].map(|seconds| settled(&mut first, seconds));
+    assert_eq!(decided, [0, 0, 4]);
+}
+
 fn forwarder(folder: &TempDir, shutdown: &CancellationToken) -> Forwarder {
     let settings = Process::start_among(0, &rings(1, &[2]), LARGE).settings;
     let mut journal = settings.journal.clone().unwrap();
