@@ -4,6 +4,7 @@
 
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
 use regex::Regex;
 
 use crate::field::quoted;
@@ -240,5 +241,21 @@ pub(crate) static TIME: Format = Format::new(
     "^(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
     "must be a time such as \"2027-01-01T12:00:00Z\"",
 );
+/// The first time that is too late for `expiresAt`: the start of the year 3000.
+pub const EXPIRY_LIMIT: Timestamp = Timestamp::constant(32_503_680_000, 0);
 /// The longest text of a [`spoor_policy::Probability`].
 pub(crate) const MAX_PERCENTAGE_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+
+    use super::*;
+
+    #[test]
+    fn expiry_limit_is_the_first_time_refused() {
+        let last = EXPIRY_LIMIT - 1.second();
+        assert!(TIME.check(&last.to_string()).is_ok());
+        assert!(TIME.check(&EXPIRY_LIMIT.to_string()).is_err());
+    }
+}

@@ -23,7 +23,7 @@ mod yaml;
 
 pub use duration::{format_duration, parse_duration};
 pub use field::{FieldError, FieldPath};
-pub use formats::InvalidText;
+pub use formats::{EXPIRY_LIMIT, InvalidText};
 pub use metadata::Metadata;
 pub use sampling_policy::{
     AttributeMatch, ErrorMatch, Head, KeepRule, RateLimitSpec, SamplingPolicy, SamplingPolicySpec,

@@ -129,7 +129,7 @@ impl Tally {
 
     /// Closes the open window at its full length, or at a sixth of it once it has enough decisions.
     ///
-    /// That depends only on the number of decisions and not on their results, so that closing early
+    /// The length depends only on the number of decisions and not on their results, so closing early
     /// favours no outcome.
     fn close_if_due(&mut self, now: Instant) {
         let Strategy::Probability(probability) = self.strategy else {

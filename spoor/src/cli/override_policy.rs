@@ -4,7 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml};
+use spoor_api::{
+    EXPIRY_LIMIT, Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml,
+};
 use spoor_policy::{Namespace, OperationName, PolicyName, Probability, ServiceName};
 
 use super::out::{errln, out, outln};
@@ -18,10 +20,6 @@ use spoor_lab::wire::{Document, Documents};
 
 /// The priority of overrides, above those that people normally give their policies.
 const PRIORITY: i32 = 1000;
-
-/// The start of the year 3000, before which `expiresAt` must be. The lab would report a later time
-/// as an error in a line of a document that the user has not written.
-const MAX_EXPIRY: Timestamp = Timestamp::constant(32_503_680_000, 0);
 
 /// Sample a service at another rate for a limited time, after which the rate reverts
 #[derive(Args, Clone, Debug)]
@@ -103,9 +101,12 @@ impl OverrideArgs {
     }
 
     fn policy(&self, now: Timestamp) -> Result<SamplingPolicy, InvalidOption> {
+        // The lab would name a line of a document that the user has not written.
         let too_late = InvalidOption("--for: must end before the year 3000, such as 15m".into());
         let until = now.checked_add(self.lifetime).ok();
-        let until = until.filter(|until| *until < MAX_EXPIRY).ok_or(too_late)?;
+        let until = until
+            .filter(|until| *until < EXPIRY_LIMIT)
+            .ok_or(too_late)?;
         let metadata = Metadata {
             namespace: Some(self.namespace.namespace.to_string()),
             ..Metadata::named(self.name()?.as_str())
