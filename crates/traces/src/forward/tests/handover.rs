@@ -257,7 +257,7 @@ fn parts_stay_if_the_peers_are_gone() {
 
 #[test]
 fn unreadable_part_is_received_and_counted() {
-    let [mut first, mut second] = pair(LARGE);
+    let [mut first, second] = pair(LARGE);
     first.accept(&request(&owned_by(1, 1), 0)).unwrap();
     let mut part = first
         .state()
