@@ -2,6 +2,7 @@
 
 mod annotation;
 mod batches;
+mod custody;
 mod division;
 mod forwarding;
 mod in_flight;
@@ -24,7 +25,7 @@ use std::{
 };
 
 use axum::Router;
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 use spoor_policy::{TailTable, Version};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +40,7 @@ use crate::{
 
 pub use batches::Batch;
 use division::Division;
-pub use journal::{JournalError, JournalId, JournalSettings};
+pub use journal::{JournalError, JournalId, JournalSettings, is_journal_file};
 use journaled::{Appender, Journaled};
 use outgoing::Outgoing;
 pub use peers::PeerSettings;
@@ -105,7 +106,7 @@ pub struct Forwarder {
 
 struct Shared {
     journaled: Journaled,
-    recovery: Recovery,
+    recovery: Mutex<Recovery>,
     decides_at_shutdown: bool,
     /// Requests may have to be divided.
     has_peers: bool,
@@ -135,10 +136,18 @@ impl Forwarder {
         settings: ForwarderSettings,
         shutdown: CancellationToken,
     ) -> Result<Self, JournalError> {
-        let (journaled, recovery) = Journaled::open(&settings)?;
+        let opened = Journaled::open(&settings)?;
+        Ok(Self::start_with(settings, opened, shutdown))
+    }
+
+    fn start_with(
+        settings: ForwarderSettings,
+        (journaled, recovery): (Journaled, Recovery),
+        shutdown: CancellationToken,
+    ) -> Self {
         let shared = Arc::new(Shared {
             journaled,
-            recovery,
+            recovery: Mutex::new(recovery),
             decides_at_shutdown: settings.decides_at_shutdown || settings.journal.is_none(),
             has_peers: settings.peers.is_some() && settings.journal.is_some(),
             has_batch: Notify::new(),
@@ -149,13 +158,13 @@ impl Forwarder {
             shared,
         };
         tokio::spawn(forwarder.clone().run_decisions(shutdown));
-        Ok(forwarder)
+        forwarder
     }
 
-    /// What was found in the journal at the start.
+    /// What was found in the journal when it was opened.
     #[must_use]
     pub fn recovery(&self) -> Recovery {
-        self.shared.recovery
+        *self.shared.recovery.lock()
     }
 
     /// Puts tail rules in force for all later decisions, including those on traces that are already

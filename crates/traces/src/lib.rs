@@ -45,6 +45,7 @@ pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/de
 pub use forward::{
     Backlog, Batch, Forward, ForwardedPart, Forwarder, ForwarderSettings, Hop, InvalidRings,
     JournalError, JournalId, JournalSettings, PeerSettings, Recovery, Rings, Visited,
+    is_journal_file,
 };
 pub use id::{InvalidTraceId, TraceId};
 pub use keep_reason::KeepReason;

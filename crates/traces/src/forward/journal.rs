@@ -59,6 +59,7 @@ use super::{
 pub(super) use effects::{Outcome, Replay};
 use files::FileKind;
 pub(super) use files::delete;
+pub use files::is_journal_file;
 pub use id::JournalId;
 use remembered::RememberedFiles;
 pub(super) use replay::Replayed;
@@ -178,6 +179,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
 pub(super) struct Journal {
     id: JournalId,
     settings: JournalSettings,
+    /// The bytes of other files, by which the limit is lower.
+    reserved: u64,
     _lock: File,
     /// The segments before the active one, each with its number and size, the oldest first.
     sealed: VecDeque<(u64, u64)>,
@@ -236,6 +239,7 @@ impl Journal {
             segment_bytes: (settings.max_bytes / MIN_SEGMENTS)
                 .clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES),
             settings: settings.clone(),
+            reserved: 0,
             _lock: lock,
             sealed: found.segments,
             active,
@@ -271,7 +275,23 @@ impl Journal {
 
     /// Returns whether a peer's parts have no room if Collectors send more.
     pub(super) fn is_nearly_full(&self) -> bool {
-        self.bytes() > self.settings.max_bytes / 5 * 4
+        self.bytes() > self.limit() / 5 * 4
+    }
+
+    /// The most bytes of requests and decisions.
+    fn limit(&self) -> u64 {
+        self.settings.max_bytes.saturating_sub(self.reserved)
+    }
+
+    /// Lowers the limit by the size of other files on the volume.
+    pub(super) fn set_reserved(&mut self, bytes: u64) {
+        self.reserved = bytes;
+    }
+
+    /// Returns whether other files of this size have room. What is left is for the spans that
+    /// arrive.
+    pub(super) fn has_room_beside(&self, bytes: u64) -> bool {
+        self.bytes().saturating_add(bytes) <= self.settings.max_bytes / 5 * 3
     }
 
     /// Writes what is to be remembered, and removes what is no longer needed: the oldest segments

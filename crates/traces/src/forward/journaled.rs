@@ -42,6 +42,29 @@ impl Journaled {
         Ok((journaled, recovery))
     }
 
+    /// Creates an empty state, of which the journal is opened later.
+    pub(super) fn without_journal(settings: &ForwarderSettings) -> Self {
+        let mut state = State::without_journal(settings);
+        state.is_journal_closed = true;
+        Self {
+            journal: Mutex::new(None),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Opens the journal of such a state.
+    pub(super) fn open_journal(
+        &self,
+        settings: &ForwarderSettings,
+    ) -> Result<Recovery, JournalError> {
+        let mut journal = self.journal.lock();
+        let mut state = self.state.lock();
+        let (opened, recovery) = state.open_journal(settings)?;
+        *journal = opened;
+        state.is_journal_closed = false;
+        Ok(recovery)
+    }
+
     /// The state, for what needs no record. The caller does not lock the journal meanwhile.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
@@ -86,7 +109,7 @@ impl Appender<'_> {
         decide_some: impl FnOnce(&mut TailSampler, &mut Outgoing) -> bool,
     ) -> bool {
         // Without room in the journal or for kept spans, traces wait, and no request is accepted.
-        if self.is_full() || !self.append_decisions() {
+        if !self.can_decide() || !self.append_decisions() {
             return false;
         }
         let has_more = {
@@ -100,8 +123,9 @@ impl Appender<'_> {
         self.append_decisions() && has_more
     }
 
-    fn is_full(&self) -> bool {
-        self.state.lock().is_full()
+    fn can_decide(&self) -> bool {
+        let state = self.state.lock();
+        !(state.is_journal_closed || state.is_full())
     }
 
     /// Appends the decisions made since the last record. If that fails, it is attempted again
@@ -133,8 +157,12 @@ impl Appender<'_> {
     /// Appends the place before which all spans are sent, and returns it. If the journal has no
     /// room for it, spans may be sent again after a restart.
     pub(super) fn confirm(&mut self) -> Position {
-        let confirmed = self.state.lock().confirmed();
-        if let Some(journal) = &mut *self.journal
+        let (confirmed, is_closed) = {
+            let state = self.state.lock();
+            (state.confirmed(), state.is_journal_closed)
+        };
+        if !is_closed
+            && let Some(journal) = &mut *self.journal
             && let Err(error) = journal.confirm(confirmed)
         {
             journal.warn(&error);
@@ -142,10 +170,42 @@ impl Appender<'_> {
         confirmed
     }
 
+    /// Writes what waits to be written to the journal, and closes it: until it is opened again,
+    /// nothing is decided, no request is accepted and no batch is handed out. Returns the number of
+    /// the last record. `None` if there is no journal or writing fails; then it stays open.
+    pub(super) fn close(&mut self) -> Option<u64> {
+        let is_closed = self.state.lock().is_journal_closed;
+        if is_closed || !self.append_decisions() {
+            return None;
+        }
+        self.record_forwarded();
+        self.confirm();
+        let last_record = self.journal.as_ref()?.last_record();
+        self.state.lock().is_journal_closed = true;
+        Some(last_record)
+    }
+
+    /// Returns whether other files of this size have room beside the journal. They and the journal
+    /// may take three fifths of its limit.
+    pub(super) fn has_room_beside(&self, bytes: u64) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| journal.has_room_beside(bytes))
+    }
+
+    /// Lowers the journal's limit by the size of other files.
+    pub(super) fn set_reserved(&mut self, bytes: u64) {
+        if let Some(journal) = &mut *self.journal {
+            journal.set_reserved(bytes);
+        }
+    }
+
     /// Writes what waits to be written to the journal, and removes segments and traces that are no
     /// longer needed. Returns the paths of the files to delete, which needs no lock.
     pub(super) fn clean_up(&mut self) -> Vec<PathBuf> {
         let now = Instant::now();
+        if self.state.lock().is_journal_closed {
+            return Vec::new();
+        }
         self.state.lock().forget_passed(now);
         self.divide_abandoned(now);
         self.append_decisions();

@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) has_given_up: bool,
     /// No more batches come after those that are complete.
     pub(super) is_drained: bool,
+    /// Nothing is written to the journal, and nothing is done that would have to be.
+    pub(super) is_journal_closed: bool,
 }
 
 impl State {
@@ -54,8 +56,15 @@ impl State {
     pub(super) fn new(
         settings: &ForwarderSettings,
     ) -> Result<(Self, Option<Journal>, Recovery), JournalError> {
+        let mut state = Self::without_journal(settings);
+        let (journal, recovery) = state.open_journal(settings)?;
+        Ok((state, journal, recovery))
+    }
+
+    /// Creates an empty state.
+    pub(super) fn without_journal(settings: &ForwarderSettings) -> Self {
         let hasher = IdHasher::default();
-        let mut outgoing = Outgoing::new(
+        let outgoing = Outgoing::new(
             hasher.clone(),
             max_decisions(&settings.tail),
             settings.tail.max_trace_duration,
@@ -64,15 +73,7 @@ impl State {
         if let Some((version, table)) = &settings.rules {
             sampler.set_counted_table(*version, table.clone());
         }
-        let mut parts = PartQueues::default();
-        let opened = match &settings.journal {
-            None => None,
-            Some(journal) => {
-                let opened = recovery::open(journal, &mut sampler, &mut outgoing, &mut parts)?;
-                Some((opened, journal.max_bytes))
-            }
-        };
-        let mut state = Self {
+        Self {
             sampler,
             outgoing,
             in_flight: InFlight::default(),
@@ -80,27 +81,42 @@ impl State {
             journal_id: None,
             senders: Arc::default(),
             peers: None,
-            parts,
+            parts: PartQueues::default(),
             spans_forwarded: 0,
             parts_rejected: 0,
             is_leaving: false,
             has_given_up: false,
             is_drained: false,
+            is_journal_closed: false,
+        }
+    }
+
+    /// Opens the journal, if there should be one, and replays it into this state, which is empty.
+    pub(super) fn open_journal(
+        &mut self,
+        settings: &ForwarderSettings,
+    ) -> Result<(Option<Journal>, Recovery), JournalError> {
+        let Some(journal_settings) = &settings.journal else {
+            return Ok((None, Recovery::default()));
         };
-        let Some((opened, journal_bytes)) = opened else {
-            return Ok((state, None, Recovery::default()));
-        };
+        let opened = recovery::open(
+            journal_settings,
+            &mut self.sampler,
+            &mut self.outgoing,
+            &mut self.parts,
+        )?;
         let journal = opened.journal;
-        state.journal_id = Some(journal.id());
-        state.senders = journal.senders();
-        state.peers = settings.peers.as_ref().map(|peers| {
+        self.journal_id = Some(journal.id());
+        self.senders = journal.senders();
+        self.peers = settings.peers.as_ref().map(|peers| {
             let max_trace_duration = settings.tail.max_trace_duration;
+            let max_bytes = journal_settings.max_bytes;
             let last_record = opened.last_record;
-            let mut peers = Peers::new(peers, max_trace_duration, journal_bytes, last_record);
+            let mut peers = Peers::new(peers, max_trace_duration, max_bytes, last_record);
             peers.begin_settling(journal.active_segment());
             peers
         });
-        Ok((state, Some(journal), opened.recovery))
+        Ok((Some(journal), opened.recovery))
     }
 
     /// The spans to send.
@@ -155,8 +171,11 @@ impl State {
         }
     }
 
-    /// The next batch to send.
+    /// The next batch to send. None is begun that the journal cannot confirm.
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
+        if self.is_journal_closed {
+            return None;
+        }
         let tracker = self.outgoing.tracker.as_ref();
         let last_record = tracker.map_or(u64::MAX, Tracker::last_written_record);
         let batch = self.outgoing.batches.next(last_record)?;
@@ -172,6 +191,12 @@ impl State {
             false => self.in_flight.sent(batch),
         }
         has_journal
+    }
+
+    /// The last record that is in the journal.
+    pub(super) fn last_record(&self) -> u64 {
+        let tracker = self.outgoing.tracker.as_ref();
+        tracker.map_or(0, Tracker::last_written_record)
     }
 
     /// The place before which all spans are sent.

@@ -1,5 +1,6 @@
 //! Forwarders that are full, killed and started again.
 
+mod custody;
 mod handover;
 mod limits;
 mod memory;

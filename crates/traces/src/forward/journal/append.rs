@@ -73,7 +73,7 @@ impl Journal {
         if bytes > max_bytes {
             return Err(JournalError::TooLarge { path: path() });
         }
-        if self.bytes() + bytes > self.settings.max_bytes {
+        if self.bytes() + bytes > self.limit() {
             return Err(JournalError::Full { path: path() });
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    JournalError,
+    JournalError, JournalId,
     record::{self, Kind},
 };
 
@@ -47,18 +47,25 @@ pub(super) fn list(folder: &Path, kind: FileKind) -> Result<Vec<u64>, JournalErr
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        let digits = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(kind.prefix()));
-        // With this length, the number after the largest one does not overflow.
-        let is_number = |digits: &&str| {
-            digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        let number = digits.filter(is_number);
-        numbers.extend(number.and_then(|digits| digits.parse::<u64>().ok()));
+        numbers.extend(name.to_str().and_then(|name| number(kind, name)));
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// The number of a file of this kind, by its name.
+fn number(kind: FileKind, name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(kind.prefix())?;
+    // With this length, the number after the largest one does not overflow.
+    let is_number = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse::<u64>().ok().filter(|_| is_number)
+}
+
+/// Returns whether this is the name of a file that a journal needs to be opened elsewhere.
+#[must_use]
+pub fn is_journal_file(name: &str) -> bool {
+    let kinds = [FileKind::Segment, FileKind::Remembered];
+    name == JournalId::FILE || kinds.iter().any(|kind| number(*kind, name).is_some())
 }
 
 /// Creates the folder and locks it. The lock lasts as long as the file.

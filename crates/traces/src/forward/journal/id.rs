@@ -14,12 +14,13 @@ use super::{JournalError, unix_ms};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JournalId([u8; 16]);
 
-/// The file in the journal's folder.
-const FILE: &str = "id";
 /// The bytes of the time, in milliseconds since 1970. The others are random.
 const TIME_BYTES: usize = 6;
 
 impl JournalId {
+    /// The file in a journal's folder, before which the folder has no journal.
+    pub const FILE: &str = "id";
+
     /// Creates an ID from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -41,7 +42,7 @@ impl JournalId {
 
     /// Reads the ID in a folder, which gets one if it has none.
     pub(super) fn in_folder(folder: &Path) -> Result<Self, JournalError> {
-        let path = folder.join(FILE);
+        let path = folder.join(Self::FILE);
         match fs::read(&path) {
             Ok(bytes) => {
                 if let Ok(bytes) = bytes.try_into() {
@@ -82,7 +83,7 @@ mod tests {
             JournalId::in_folder(TempDir::new().unwrap().path()).unwrap(),
             id
         );
-        fs::write(folder.path().join(FILE), b"short").unwrap();
+        fs::write(folder.path().join(JournalId::FILE), b"short").unwrap();
         assert_ne!(JournalId::in_folder(folder.path()).unwrap(), id);
     }
 

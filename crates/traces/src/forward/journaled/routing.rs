@@ -108,6 +108,9 @@ impl Appender<'_> {
     pub(in crate::forward) fn set_rings(&mut self, rings: Rings) -> bool {
         let is_newer = {
             let mut state = self.state.lock();
+            if state.is_journal_closed {
+                return false;
+            }
             let peers = state.peers.as_mut();
             peers.is_some_and(|peers| peers.adopt(rings))
         };
@@ -199,15 +202,24 @@ impl Appender<'_> {
         Ok(())
     }
 
+    /// Prepares the journal for the record of a request, which the decisions made so far precede.
+    fn prepare(&mut self) -> Result<(), AcceptError> {
+        if self.state.lock().is_journal_closed {
+            return Err(AcceptError::NotServing);
+        }
+        match self.append_decisions() {
+            true => Ok(()),
+            false => Err(AcceptError::Journal),
+        }
+    }
+
     /// Appends a request that stays as a whole; returns the record if there is a journal.
     fn append_request(
         &mut self,
         request: &[u8],
         is_gathering: bool,
     ) -> Result<Option<Appended>, AcceptError> {
-        if !self.append_decisions() {
-            return Err(AcceptError::Journal);
-        }
+        self.prepare()?;
         let Some(journal) = &mut *self.journal else {
             return Ok(None);
         };
@@ -222,9 +234,7 @@ impl Appender<'_> {
         routed: &Routed<'_>,
         is_gathering: bool,
     ) -> Result<Option<Appended>, AcceptError> {
-        if !self.append_decisions() {
-            return Err(AcceptError::Journal);
-        }
+        self.prepare()?;
         let Some(journal) = &mut *self.journal else {
             return Ok(None);
         };
