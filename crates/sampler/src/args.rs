@@ -69,7 +69,8 @@ pub struct SamplerArgs {
     )]
     pub journal_size: usize,
     /// At a shutdown, decide on the traces that wait instead of leaving them to the next start: for
-    /// a folder that the next start does not find
+    /// a folder that the next start does not find. With --peers, a peer keeps the files of this
+    /// folder for the next start, and these traces are decided only if no peer takes them
     #[arg(long, env = "SPOOR_DECIDE_AT_SHUTDOWN")]
     pub decide_at_shutdown: bool,
     /// Namespace whose tail rules apply to root spans without k8s.namespace.name. Without it, that

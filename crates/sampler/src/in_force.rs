@@ -61,12 +61,26 @@ impl RulesInForce {
         self.is_connected.store(is_connected, Relaxed);
     }
 
+    /// Puts the saved rules in force, unless there are others already.
+    pub(crate) fn load(&self) {
+        let saved = self.file.as_ref().and_then(RulesFile::load_if_valid);
+        let mut held = self.held.lock();
+        if let Some(rules) = saved.filter(|_| held.is_none()) {
+            *held = Some(HeldRules::from(&rules));
+            self.forwarder.set_tail(rules.version, rules.table);
+        }
+    }
+
     /// Puts valid rules in force and saves them. Otherwise the former ones stay.
     pub(crate) async fn install(&self, message: &TailRules) -> Result<Version, InvalidRules> {
         let rules = Rules::read(message)?;
         let held = HeldRules::from(&rules);
-        self.forwarder.set_tail(rules.version, rules.table);
-        *self.held.lock() = Some(held);
+        {
+            // Held until they are in force, so that saved ones cannot replace them.
+            let mut present = self.held.lock();
+            self.forwarder.set_tail(rules.version, rules.table);
+            *present = Some(held);
+        }
         tracing::info!(
             version = %held.version,
             digest = %held.digest,

@@ -8,10 +8,12 @@
 //! - The sending loop: batches of kept spans go to the receiver, with retries for as long as it
 //!   takes. While it is unavailable, the sampler holds what fits and then refuses requests, so that
 //!   senders wait.
-//! - The peers: other samplers of the same stack, among which traces are divided.
+//! - The peers: other samplers of the same stack, among which traces are divided, and which keep
+//!   the files of one that does not run.
 //! - [`Sampler`]: the start, the listeners and the shutdown.
 
 mod args;
+mod custody;
 mod in_force;
 mod metrics;
 mod otlp;

@@ -5,12 +5,16 @@ use std::{fmt, sync::Arc};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
-    metrics::{MetricType, counter::Counter, gauge::ConstGauge},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        gauge::ConstGauge,
+    },
     registry::{Registry, Unit},
 };
 use spoor_traces::Forwarder;
 
-use crate::{in_force::RulesInForce, peers::Peers, send::SendCounts};
+use crate::{custody::CustodyFolder, in_force::RulesInForce, peers::Peers, send::SendCounts};
 
 /// All metrics of the sampler. Clones share them.
 #[derive(Clone, Debug)]
@@ -26,10 +30,6 @@ impl Metrics {
         let mut registry = Registry::default();
         forwarder.register(&mut registry);
         sent.register(&mut registry);
-        let resent: Counter = Counter::default();
-        resent.inc_by(forwarder.recovery().resent);
-        let help = "Spans of the journal sent again after the start, as they were not confirmed";
-        registry.register("spoor_sampler_spans_resent", help, resent);
         registry.register_collector(Box::new(RuleMetrics(rules)));
         if let Some(peers) = peers {
             let name = "spoor_sampler_forward_failures";
@@ -39,6 +39,7 @@ impl Metrics {
         registry.register_collector(Box::new(ForwardMetrics {
             forwarder: forwarder.clone(),
             has_peers: peers.is_some(),
+            custody: peers.and_then(|peers| peers.custody.clone()),
         }));
         Self(Arc::new(registry))
     }
@@ -99,6 +100,7 @@ impl Collector for RuleMetrics {
 struct ForwardMetrics {
     forwarder: Forwarder,
     has_peers: bool,
+    custody: Option<Arc<CustodyFolder>>,
 }
 
 impl Collector for ForwardMetrics {
@@ -108,11 +110,16 @@ impl Collector for ForwardMetrics {
         // In the order of their path, so that nothing is missed that moves on meanwhile.
         let traces = self.forwarder.totals().traces_gathering;
         let bytes = self.forwarder.backlog().bytes;
-        let undelivered = traces + (for_peers + bytes) as u64;
+        let kept = self.custody.as_ref().map_or(0, |it| it.held_bytes());
+        let undelivered = traces + (for_peers + bytes) as u64 + kept;
         let name = "spoor_sampler_undelivered";
-        let help = "Traces that wait, and bytes to send and for other samplers, added up: 0 if \
-                    nothing is left";
+        let help = "Traces that wait, and bytes to send, for other samplers and in their files that \
+                    are kept here, added up: 0 if nothing is left";
         gauge(&mut encoder, name, help, undelivered)?;
+        let name = "spoor_sampler_spans_resent";
+        let help = "Spans of the journal sent again after the start, as they were not confirmed";
+        let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(self.forwarder.recovery().resent).encode(counter)?;
         if !self.has_peers {
             return Ok(());
         }

@@ -9,8 +9,13 @@
 //! At its start it knows those of its file, but not whether they are still active, and learns that
 //! before it serves. Ordinal 0 is the exception: it is a member of all rings, and none of its former
 //! ones ends without its report, so its file is as new as necessary.
+//!
+//! If its folder ends with its pod, a sampler that leaves gives its files to a peer. The next one
+//! with the same ordinal has no journal. Once it knows the rings, and so all samplers that may have
+//! these files, it gets them back ([`custody`]), and only then puts the rings in force.
 
 mod client;
+mod custody;
 mod server;
 mod stamp;
 
@@ -19,14 +24,19 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use prometheus_client::metrics::counter::Counter;
 use spoor_proto::spoor::sampler::v1 as wire;
 use spoor_traces::{Forwarder, Rings};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     PeersSettings,
+    custody::CustodyFolder,
     phase::{Phase, Phases},
     rings::{self, AdoptError, RingsFile},
 };
+pub(crate) use custody::Parting;
 pub(crate) use server::router;
 use stamp::Process;
 
@@ -50,18 +60,35 @@ pub(crate) struct Peers {
     saved: Option<Rings>,
     phases: Phases,
     process: Process,
+    /// The custodies for other samplers, if this one has no claim.
+    pub(crate) custody: Option<Arc<CustodyFolder>>,
+    delay: watch::Sender<Delay>,
     /// The calls to peers that failed, and are repeated.
     pub(crate) failures: Counter,
 }
 
+/// Delays rings until the journal is open.
+#[derive(Debug)]
+struct Delay {
+    is_over: bool,
+    /// The newest rings.
+    rings: Option<Rings>,
+}
+
 impl Peers {
-    /// `saved` are the rings that the file has.
+    /// `saved` are the rings that the file has. The journal is opened by [`Peers::restore`] if
+    /// `is_journal_open` is false.
     pub(crate) fn new(
         settings: PeersSettings,
         forwarder: Forwarder,
         (file, saved): (RingsFile, Option<Rings>),
         phases: Phases,
+        (custody, is_journal_open): (Option<Arc<CustodyFolder>>, bool),
     ) -> Self {
+        let delay = Delay {
+            is_over: is_journal_open,
+            rings: saved.clone().filter(|_| settings.own == 0),
+        };
         Self {
             settings,
             forwarder,
@@ -69,6 +96,8 @@ impl Peers {
             saved,
             phases,
             process: Process::start(),
+            custody,
+            delay: watch::Sender::new(delay),
             failures: Counter::default(),
         }
     }
@@ -94,9 +123,27 @@ impl Peers {
     }
 
     async fn put_in_force(&self, received: Rings) -> Result<(), AdoptError> {
+        if self.delays(&received) {
+            return Ok(());
+        }
         self.file.adopt(received, &self.forwarder).await?;
         self.update_phase();
         Ok(())
+    }
+
+    /// Keeps rings for later while the journal is not open; returns whether it did.
+    fn delays(&self, received: &Rings) -> bool {
+        let mut is_delayed = false;
+        self.delay.send_if_modified(|delay| {
+            is_delayed = !delay.is_over;
+            let is_older = |rings: &Rings| rings.generation() < received.generation();
+            let is_new = is_delayed && delay.rings.as_ref().is_none_or(is_older);
+            if is_new {
+                delay.rings = Some(received.clone());
+            }
+            is_new
+        });
+        is_delayed
     }
 
     /// Calls the peers until `stop`.
@@ -114,7 +161,8 @@ impl Peers {
             return;
         }
         let learned = self.phases.wait_for(Phase::has_learned);
-        if timeout(MAX_LEARNING_TIME, learned).await.is_ok() {
+        let has_learned = timeout(MAX_LEARNING_TIME, learned).await.is_ok();
+        if has_learned || self.delay.borrow().rings.is_some() {
             return;
         }
         let Ok(rings) = Rings::new(0, &[1]) else {
@@ -132,7 +180,8 @@ impl Peers {
             let members = rings.members().max().unwrap_or_default();
             u16::try_from(members).unwrap_or(Rings::MAX_MEMBERS)
         };
-        let members = match self.forwarder.rings() {
+        let delayed = || self.delay.borrow().rings.clone();
+        let members = match self.forwarder.rings().or_else(delayed) {
             Some(rings) => of_members(&rings),
             // All samplers with smaller ordinals exist, and if there are others, the next one.
             None => {

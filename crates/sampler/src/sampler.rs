@@ -1,5 +1,7 @@
 //! The sampler, from its start to its shutdown.
 
+mod shutdown;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use opentelemetry_sdk::Resource;
@@ -10,17 +12,17 @@ use spoor_telemetry::{
     control_stream::{Intervals, keep_connected},
     export::{self, ExporterError},
 };
-use spoor_traces::{Forwarder, JournalError, PeerSettings, Recovery};
-use tokio::{task::JoinHandle, time::timeout};
+use spoor_traces::{Forwarder, ForwarderSettings, JournalError, PeerSettings, Recovery};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
 use crate::{
-    ControlSettings, Rules, SamplerSettings,
+    ControlSettings, SamplerSettings,
+    custody::{self, CustodyFolder},
     in_force::{HeldRules, RulesInForce},
     metrics::Metrics,
     otlp,
-    peers::{self, Peers},
+    peers::{self, Parting, Peers},
     phase::{Phase, Phases},
     port::Port,
     readiness::Readiness,
@@ -29,9 +31,8 @@ use crate::{
     send::{SendCounts, Sender},
     stream::RuleSessions,
 };
+use shutdown::{decide_custodies, finish_forwarding, finish_sending, log_panic, log_unsent};
 
-/// The time to send the last spans at a shutdown. Kubernetes allows 30 s for everything.
-const SEND_GRACE: Duration = Duration::from_secs(15);
 /// The time that scrapes in progress have at a shutdown.
 const OPS_GRACE: Duration = Duration::from_secs(1);
 /// The most connections and requests of peers, of which there are at most 63. Each has one call in
@@ -70,18 +71,21 @@ pub struct Sampler {
     /// The port for the peers, and their state.
     peers: Option<(Sockets, Arc<Peers>)>,
     phases: Phases,
+    /// The settings of the forwarder, to open the journal later, and those of other samplers.
+    settings: ForwarderSettings,
     forwarder: Forwarder,
     /// Stops the forwarder once the last request has ended.
     stop_forwarder: CancellationToken,
     sender: Sender,
+    rules: Arc<RulesInForce>,
     stream: Option<RuleSessions>,
     readiness: Readiness,
     metrics: Metrics,
 }
 
 impl Sampler {
-    /// Binds the ports, loads the rules and the spans of the journal, and starts to decide. Must be
-    /// called inside a Tokio runtime.
+    /// Binds the ports, loads the rules and the spans of the journal, and starts to decide. If the
+    /// journal may be with a peer, [`Sampler::run`] loads it. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     /// [`SamplerError`].
@@ -97,7 +101,7 @@ impl Sampler {
         let journal = forwarder.journal.as_ref();
         let file = journal.map(|journal| RulesFile::in_folder(&journal.folder));
         let rings = journal.map(|journal| RingsFile::in_folder(&journal.folder));
-        let saved = file.as_ref().and_then(load);
+        let saved = file.as_ref().and_then(RulesFile::load_if_valid);
         let held = saved.as_ref().map(HeldRules::from);
         forwarder.rules = saved.map(|rules| (rules.version, rules.table));
         let peers = settings.peers.zip(rings).map(|(peers, file)| {
@@ -110,13 +114,32 @@ impl Sampler {
             (peers, (file, saved))
         });
         let stop_forwarder = CancellationToken::new();
-        let forwarder = Forwarder::start(forwarder, stop_forwarder.clone())?;
-        if file.is_some() {
+        let stop = stop_forwarder.clone();
+        let settings_of_forwarder = forwarder.clone();
+        // A folder that outlives the pod is not empty without reason.
+        let kept = forwarder.journal.as_ref().map(|journal| &journal.folder);
+        let kept = kept.filter(|_| forwarder.decides_at_shutdown && peers.is_some());
+        let kept = kept.cloned();
+        if let Some(folder) = &kept {
+            custody::remove_incomplete(folder).map_err(|source| JournalError::Open {
+                path: folder.clone(),
+                source,
+            })?;
+        }
+        let is_journal_open = kept.as_deref().is_none_or(custody::has_journal);
+        let forwarder = match is_journal_open {
+            true => Forwarder::start(forwarder, stop)?,
+            false => Forwarder::start_without_journal(forwarder, stop),
+        };
+        if file.is_some() && is_journal_open {
             log_recovery(forwarder.recovery());
         }
         let phases = Phases::default();
+        let kept = kept.map(|folder| Arc::new(CustodyFolder::new(folder, forwarder.clone())));
         let peers = peers.map(|(peers, file)| {
-            Arc::new(Peers::new(peers, forwarder.clone(), file, phases.clone()))
+            let custody = (kept, is_journal_open);
+            let peers = Peers::new(peers, forwarder.clone(), file, phases.clone(), custody);
+            Arc::new(peers)
         });
         let rules = Arc::new(RulesInForce::new(forwarder.clone(), file, held));
         let identity = (settings.stack, settings.instance);
@@ -132,11 +155,13 @@ impl Sampler {
             ops,
             stop_forwarder,
             readiness: Readiness::new(phases.clone(), Arc::clone(&rules), stream.is_some()),
-            metrics: Metrics::new(&forwarder, &counts, rules, peers.as_deref()),
+            metrics: Metrics::new(&forwarder, &counts, Arc::clone(&rules), peers.as_deref()),
             sender: Sender::new(forwarder.clone(), exporter, counts),
             peers: peers_listener.zip(peers),
             phases,
+            settings: settings_of_forwarder,
             forwarder,
+            rules,
             stream,
         })
     }
@@ -158,11 +183,12 @@ impl Sampler {
     }
 
     /// Receives, decides and sends until `shutdown`. Then it stops receiving, decides on the traces
-    /// that wait (with a journal that the next start finds, they wait for that instead), and sends
-    /// what is left within 15 s.
+    /// that wait (with a journal that the next start finds, or that a peer keeps for it, they wait
+    /// for that instead), and sends what is left within 15 s.
     ///
     /// # Errors
-    /// [`SamplerError::Reflection`], [`SamplerError::CutOff`].
+    /// [`SamplerError::Reflection`], [`SamplerError::CutOff`], and [`SamplerError::Journal`] if the
+    /// journal is loaded here.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), SamplerError> {
         let (phases, listen) = (self.phases, ("--listen", self.listen));
         let otlp = Port::new(listen, self.listener, otlp::router(&self.forwarder).await?);
@@ -185,6 +211,7 @@ impl Sampler {
             CancellationToken::new(),
         );
         let (metrics, readiness) = (self.metrics, self.readiness);
+        let (settings, rules, sender) = (self.settings, self.rules, self.sender);
         let ops = ops_router(move || metrics.text(), move || readiness.check());
         let ops = ops_listener(self.ops, ops).serve(OPS_GRACE, stop_ops.clone());
         let ops = tokio::spawn(ops);
@@ -192,30 +219,54 @@ impl Sampler {
             let stop = stop_stream.clone();
             tokio::spawn(follow_rules(sessions, stop))
         });
-        let sending = tokio::spawn(self.sender.run(give_up.clone()));
+        let sending = tokio::spawn(sender.clone().run(give_up.clone()));
         let calls = peers.clone();
-        let calls = calls.map(|peers| tokio::spawn(peers.call_all(stop_calls.clone())));
+        let mut calls = calls.map(|peers| tokio::spawn(peers.call_all(stop_calls.clone())));
         let leaving = async {
-            shutdown.cancelled().await;
+            let restoring = restore(peers.as_deref(), &settings, &rules);
+            let restored = shutdown.run_until_cancelled(restoring).await;
+            let restored = restored.unwrap_or(Ok(()));
+            if restored.is_ok() {
+                shutdown.cancelled().await;
+            }
             phases.enter(|| Phase::Leaving);
+            restored
         };
-        let (served, peers_served, ()) = tokio::join!(
+        let (served, peers_served, restored) = tokio::join!(
             otlp.serve(&phases, |phase| phase == Phase::Serving),
             serve_peers(peers_port, &phases),
             leaving,
         );
+        // Only at the end of the last request is the journal complete.
+        let mut parting = Parting::default();
+        if let Some(peers) = peers.as_deref().filter(|peers| peers.custody.is_some()) {
+            peers.finish_all().await;
+            // A call could end the custody that begins.
+            stop_calls.cancel();
+            if let Some(calls) = calls.take() {
+                log_panic(calls.await);
+            }
+            parting = peers.part().await;
+        }
+        if parting.is_deposited {
+            self.forwarder.give_up();
+            give_up.cancel();
+        }
         // After the last request, whose spans are decided, too.
         self.stop_forwarder.cancel();
         tokio::join!(
             finish_sending(sending, give_up),
-            finish_forwarding(peers.as_deref())
+            finish_forwarding(peers.as_deref().filter(|_| calls.is_some())),
+            decide_custodies(parting.left, &settings, &sender),
         );
         stop_calls.cancel();
         if let Some(calls) = calls {
             log_panic(calls.await);
         }
         self.forwarder.give_up();
-        log_unsent(&self.forwarder);
+        if !parting.is_deposited {
+            log_unsent(&self.forwarder);
+        }
         // After the last decision, which the final report contains.
         stop_stream.cancel();
         if let Some(stream) = stream {
@@ -223,7 +274,8 @@ impl Sampler {
         }
         stop_ops.cancel();
         log_panic(ops.await);
-        Ok(served.and(peers_served)?)
+        served.and(peers_served)?;
+        Ok(restored?)
     }
 }
 
@@ -243,26 +295,19 @@ async fn serve_peers(port: Option<Port>, phases: &Phases) -> Result<(), CutOff> 
     }
 }
 
-async fn finish_forwarding(peers: Option<&Peers>) {
-    if let Some(peers) = peers {
-        peers.finish_forwarding().await;
+/// Opens the journal if it is not open, with the files that a peer may keep.
+async fn restore(
+    peers: Option<&Peers>,
+    settings: &ForwarderSettings,
+    rules: &RulesInForce,
+) -> Result<(), JournalError> {
+    match peers {
+        Some(peers) => peers.restore(settings, rules).await,
+        None => Ok(()),
     }
 }
 
-/// The saved rules. Without them, every trace is kept until the control plane sends some, so that a
-/// damaged file loses no span.
-fn load(file: &RulesFile) -> Option<Rules> {
-    let path = file.path().display();
-    match file.load() {
-        Ok(rules) => rules,
-        Err(error) => {
-            tracing::warn!(%error, %path, "cannot load the saved tail rules; keeping every trace");
-            None
-        }
-    }
-}
-
-fn log_recovery(recovery: Recovery) {
+pub(crate) fn log_recovery(recovery: Recovery) {
     tracing::info!(
         requests = recovery.requests,
         decisions = recovery.decisions,
@@ -295,48 +340,4 @@ fn sessions(
 async fn follow_rules(mut sessions: RuleSessions, stop: CancellationToken) {
     let intervals = sessions.intervals;
     keep_connected(&mut sessions, intervals, &stop).await;
-}
-
-/// Waits until all spans are sent, or the grace period ends.
-async fn finish_sending(mut sending: JoinHandle<()>, give_up: CancellationToken) {
-    let ended = match timeout(SEND_GRACE, &mut sending).await {
-        Ok(ended) => ended,
-        Err(_) => {
-            give_up.cancel();
-            sending.await
-        }
-    };
-    log_panic(ended);
-}
-
-/// Logs what is left at the end of a shutdown.
-fn log_unsent(forwarder: &Forwarder) {
-    let bytes = forwarder.backlog().bytes;
-    let traces_waiting = forwarder.totals().traces_gathering;
-    let pending = forwarder.forward_pending().into_iter();
-    let bytes_for_peers: usize = pending.map(|(_, bytes)| bytes).sum();
-    if bytes == 0 && traces_waiting == 0 && bytes_for_peers == 0 {
-        return;
-    }
-    if forwarder.decides_at_shutdown() {
-        tracing::error!(
-            bytes,
-            traces_waiting,
-            bytes_for_peers,
-            "spans lost, since they could not be sent in time"
-        );
-    } else {
-        tracing::info!(
-            bytes,
-            traces_waiting,
-            bytes_for_peers,
-            "spans are left for the next start"
-        );
-    }
-}
-
-fn log_panic<T>(ended: Result<T, tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a task has panicked");
-    }
 }

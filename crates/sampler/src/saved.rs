@@ -11,8 +11,6 @@ use spoor_proto::spoor::control::v1::TailRules;
 
 use crate::{InvalidRules, Rules, stream::MAX_MESSAGE_BYTES};
 
-const FILE: &str = "tail-rules.binpb";
-
 /// The file in which the rules in force survive a restart of the sampler: a `TailRules` message.
 #[derive(Clone, Debug)]
 pub(crate) struct RulesFile(PathBuf);
@@ -32,8 +30,11 @@ pub(crate) enum LoadError {
 }
 
 impl RulesFile {
+    /// The name of the file.
+    pub(crate) const NAME: &str = "tail-rules.binpb";
+
     pub(crate) fn in_folder(folder: &Path) -> Self {
-        Self(folder.join(FILE))
+        Self(folder.join(Self::NAME))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -52,6 +53,19 @@ impl RulesFile {
             .read_to_end(&mut content)?;
         let message = TailRules::decode(content.as_slice())?;
         Ok(Some(Rules::read(&message)?))
+    }
+
+    /// Loads the rules, if there are valid ones. Without them, every trace is kept until the control
+    /// plane sends some, so that a damaged file loses no span.
+    pub(crate) fn load_if_valid(&self) -> Option<Rules> {
+        let path = self.0.display();
+        match self.load() {
+            Ok(rules) => rules,
+            Err(error) => {
+                tracing::warn!(%error, %path, "cannot load the saved tail rules; keeping every trace");
+                None
+            }
+        }
     }
 
     /// Replaces the file as a whole, so that a process that is killed meanwhile leaves the former

@@ -71,6 +71,14 @@ impl Sender {
         }
     }
 
+    /// A sender of another forwarder's batches to the same receiver, with the same counts.
+    pub(crate) fn of(&self, forwarder: Forwarder) -> Self {
+        Self {
+            forwarder,
+            ..self.clone()
+        }
+    }
+
     /// Sends batches until the forwarder has shut down and all are sent, or `give_up`.
     pub(crate) async fn run(self, give_up: CancellationToken) {
         // Dropping the requests in progress ends them.

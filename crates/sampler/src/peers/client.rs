@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::Uri;
 use spoor_proto::spoor::sampler::v1::{
-    Envelope, ExchangeRequest, ForwardRequest, ForwardResponse, Part, peers_client::PeersClient,
+    ExchangeRequest, ForwardRequest, ForwardResponse, Part, peers_client::PeersClient,
 };
 use spoor_runtime::{Backoff, with_causes};
 use spoor_telemetry::grpc::within;
@@ -25,7 +26,7 @@ use crate::{
 /// The interval of checks for peers to call, such as new members.
 const PEER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The deadline of a call, with connecting. The peer writes at most a few megabytes to its journal.
-const CALL_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// The delays after calls that failed. The longest is about the time that a restart takes.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -33,6 +34,9 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// The interval at which a peer that does not know the rings either is called again.
 const EXCHANGE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A client of a peer.
+pub(super) type Client = PeersClient<Channel>;
 
 /// Calls each peer from a task of its own, until `stop`.
 pub(super) async fn call_peers(peers: &Arc<Peers>, stop: &CancellationToken) {
@@ -44,7 +48,7 @@ pub(super) async fn call_peers(peers: &Arc<Peers>, stop: &CancellationToken) {
                 continue;
             };
             calls.entry(ordinal).or_insert_with(|| {
-                let caller = Caller::new(Arc::clone(peers), ordinal, uri.clone().into());
+                let caller = Caller::new(Arc::clone(peers), ordinal, endpoint(uri));
                 AbortOnDropHandle::new(tokio::spawn(caller.run()))
             });
         }
@@ -65,23 +69,21 @@ struct Caller {
     peers: Arc<Peers>,
     ordinal: u16,
     endpoint: Endpoint,
-    client: PeersClient<Channel>,
+    client: Client,
     /// The stamp of the last response.
     last_stamp: Bytes,
     backoff: Backoff,
     /// True while calls fail. Only changes are logged.
     is_failing: bool,
+    /// The peer knows that this sampler has its files, and keeps none for it.
+    has_discarded: bool,
 }
 
 impl Caller {
     fn new(peers: Arc<Peers>, ordinal: u16, endpoint: Endpoint) -> Self {
-        let endpoint = endpoint
-            .connect_timeout(CALL_DEADLINE)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE);
         Self {
             client: client(&endpoint),
+            has_discarded: peers.custody.is_none(),
             peers,
             ordinal,
             endpoint,
@@ -94,13 +96,15 @@ impl Caller {
     /// Calls for as long as the peer is one to be called.
     async fn run(mut self) {
         while self.peers.ordinals().contains(&self.ordinal) {
-            let called = if self.peers.phases.get().has_learned() {
+            let called = if !self.peers.phases.get().has_learned() {
+                self.request_rings().await
+            } else if !self.has_discarded {
+                self.discard().await
+            } else {
                 match self.peers.forwarder.next_forward(self.ordinal).await {
                     Some(forward) => self.forward(forward).await,
                     None => return,
                 }
-            } else {
-                self.request_rings().await
             };
             match called {
                 Ok(()) => self.record_success(),
@@ -109,23 +113,28 @@ impl Caller {
         }
     }
 
-    /// Requests the rings, and then waits if the peer does not know them.
+    /// Requests the rings, and then waits if they do not end the phase.
     async fn request_rings(&self) -> Result<(), Status> {
         let request = ExchangeRequest {
-            envelope: Some(self.envelope()),
+            envelope: Some(self.peers.envelope(self.ordinal)),
             rings: None,
         };
         let exchange = async |request| self.client.clone().exchange(request).await;
         let response = within(CALL_DEADLINE, request, exchange).await?;
-        match response.rings {
-            Some(rings) => self.peers.adopt(&rings).await.map_err(refused),
-            None => {
-                let learned = self.peers.phases.wait_for(Phase::has_learned);
-                // Either way the next step is the same.
-                let _ = timeout(EXCHANGE_INTERVAL, learned).await;
-                Ok(())
-            }
+        if let Some(rings) = response.rings {
+            self.peers.adopt(&rings).await.map_err(refused)?;
         }
+        // It goes on at once if the phase has ended. Either way the next step is the same.
+        let learned = self.peers.phases.wait_for(Phase::has_learned);
+        let _ = timeout(EXCHANGE_INTERVAL, learned).await;
+        Ok(())
+    }
+
+    /// Ends the custody that the peer may have of the files of this sampler.
+    async fn discard(&mut self) -> Result<(), Status> {
+        self.peers.discard(&self.client, self.ordinal).await?;
+        self.has_discarded = true;
+        Ok(())
     }
 
     /// Sends parts, or only the age of those that are left.
@@ -159,22 +168,13 @@ impl Caller {
         let journal = forwarder.journal_id();
         let journal = journal.ok_or_else(|| Status::internal("there is no journal"))?;
         Ok(ForwardRequest {
-            envelope: Some(self.envelope()),
+            envelope: Some(self.peers.envelope(self.ordinal)),
             journal: Bytes::copy_from_slice(&journal.to_bytes()),
             rings: forwarder.rings().as_ref().map(to_wire),
             parts: forward.parts.into_iter().map(part).collect(),
             pending_millis: millis_rounded_up(forward.pending),
             last_stamp: self.last_stamp.clone(),
         })
-    }
-
-    fn envelope(&self) -> Envelope {
-        let settings = &self.peers.settings;
-        Envelope {
-            stack: settings.stack.clone(),
-            from: u32::from(settings.own),
-            to: u32::from(self.ordinal),
-        }
     }
 
     fn record_success(&mut self) {
@@ -206,7 +206,22 @@ impl Caller {
     }
 }
 
-fn client(endpoint: &Endpoint) -> PeersClient<Channel> {
+/// A client of a peer, with a connection of its own.
+pub(super) fn connect(peers: &Peers, ordinal: u16) -> Result<Client, Status> {
+    let uri = peers.settings.addresses.get(usize::from(ordinal));
+    let uri = uri.ok_or_else(|| Status::not_found("no sampler has this ordinal"))?;
+    Ok(client(&endpoint(uri)))
+}
+
+fn endpoint(uri: &Uri) -> Endpoint {
+    Endpoint::from(uri.clone())
+        .connect_timeout(CALL_DEADLINE)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+}
+
+fn client(endpoint: &Endpoint) -> Client {
     PeersClient::new(endpoint.connect_lazy())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)

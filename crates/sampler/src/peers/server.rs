@@ -1,5 +1,7 @@
 //! Serves the calls of peers.
 
+mod custody;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
@@ -14,7 +16,11 @@ use spoor_proto::{
 };
 use spoor_runtime::{Health, ReflectionError, grpc_fallback, with_introspection};
 use spoor_traces::{ForwardedPart, JournalId, Visited};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::spawn_blocking,
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream, service::Routes};
 
 use super::{MAX_MESSAGE_BYTES, Peers};
@@ -46,6 +52,7 @@ pub(crate) async fn router(peers: Arc<Peers>) -> Result<(Router, Health), Reflec
     Ok((grpc_fallback(routes.into_axum_router(), served), health))
 }
 
+#[derive(Clone)]
 struct Server {
     peers: Arc<Peers>,
     turns: Arc<Semaphore>,
@@ -96,27 +103,41 @@ impl peers_server::Peers for Server {
         Ok(Response::new(ExchangeResponse { rings }))
     }
 
+    type DepositStream = BoxStream<DepositResponse>;
+
     async fn deposit(
         &self,
-        _: Request<Streaming<CustodyMessage>>,
-    ) -> Result<Response<DepositResponse>, Status> {
-        Err(no_custody())
+        request: Request<Streaming<CustodyMessage>>,
+    ) -> Result<Response<Self::DepositStream>, Status> {
+        let server = self.clone();
+        let (response, responses) = mpsc::channel(1);
+        // A task of its own, which also ends in order if the sender breaks off.
+        tokio::spawn(async move {
+            let received = server.receive_custody(request.into_inner()).await;
+            let received = received.map(|()| DepositResponse {});
+            // The sender may have stopped waiting.
+            let _ = response.send(received).await;
+        });
+        let responses: Self::DepositStream = Box::pin(ReceiverStream::new(responses));
+        Ok(Response::new(responses))
     }
 
     type WithdrawStream = BoxStream<CustodyMessage>;
 
     async fn withdraw(
         &self,
-        _: Request<WithdrawRequest>,
+        request: Request<WithdrawRequest>,
     ) -> Result<Response<Self::WithdrawStream>, Status> {
-        Err(no_custody())
+        let messages = self.send_custody(&request.into_inner()).await?;
+        Ok(Response::new(messages))
     }
 
     async fn discard(
         &self,
-        _: Request<DiscardRequest>,
+        request: Request<DiscardRequest>,
     ) -> Result<Response<DiscardResponse>, Status> {
-        Err(no_custody())
+        self.discard_custody(&request.into_inner()).await?;
+        Ok(Response::new(DiscardResponse {}))
     }
 }
 
@@ -139,9 +160,15 @@ impl Server {
             let message = format!("this is sampler {own} of {stack}; resolve the name again");
             return Err(Status::failed_precondition(message));
         }
-        let is_member = |ordinal: &u16| usize::from(*ordinal) < settings.addresses.len();
-        let from = u16::try_from(envelope.from).ok().filter(is_member);
+        let from = self.ordinal(envelope.from);
         from.ok_or_else(|| Status::invalid_argument("envelope.from: must be below 64"))
+    }
+
+    /// The ordinal of a sampler, if there can be such a one.
+    fn ordinal(&self, number: u32) -> Option<u16> {
+        let samplers = self.peers.settings.addresses.len();
+        let ordinal = u16::try_from(number).ok();
+        ordinal.filter(|ordinal| usize::from(*ordinal) < samplers)
     }
 
     async fn adopt(&self, received: Option<&wire::Rings>) -> Result<(), Status> {
@@ -227,8 +254,4 @@ fn part(part: wire::Part) -> ForwardedPart {
 
 fn leaving() -> Status {
     Status::unavailable("this sampler is shutting down")
-}
-
-fn no_custody() -> Status {
-    Status::unimplemented("this version keeps no files of other samplers")
 }

@@ -20,6 +20,11 @@ impl Process {
         }
     }
 
+    /// The ID of this run.
+    pub(super) fn id(&self) -> String {
+        self.id.to_string()
+    }
+
     /// The present time, in a form that only this process reads.
     pub(super) fn stamp(&self) -> Bytes {
         let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);

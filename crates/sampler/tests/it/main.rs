@@ -1,6 +1,7 @@
 //! The sampler between a sender, a receiver and a control plane.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod custody;
 mod forward;
 mod peers;
 mod plane;

@@ -1,6 +1,6 @@
 //! Several samplers of a stack.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use http::Uri;
 use prost::Message;
@@ -11,7 +11,7 @@ use spoor_proto::spoor::sampler::v1::{
 };
 use spoor_sampler::SamplerArgs;
 use tempfile::TempDir;
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 
 use crate::{
     plane::{Plane, keep_errors},
@@ -20,27 +20,51 @@ use crate::{
     spans::{policy, spans_of_trace, trace},
 };
 
-const TRACES: u64 = 20;
-const STACK: &str = "default/tracing";
+pub const TRACES: u64 = 20;
+pub const STACK: &str = "default/tracing";
 
 /// The samplers of a stack, with the ports and folders that they have across restarts.
-struct Stack {
+pub struct Stack {
     output: SocketAddr,
     peers: [SocketAddr; 3],
     folders: [TempDir; 3],
+    /// A folder ends with the sampler, as an emptyDir does with its pod.
+    ends_with_pod: bool,
 }
 
 impl Stack {
-    fn new(output: SocketAddr) -> Self {
+    pub fn new(output: SocketAddr) -> Self {
         Self {
+            ends_with_pod: false,
             output,
             peers: spoor_testing::ports::free(),
             folders: [(); 3].map(|()| TempDir::new().unwrap()),
         }
     }
 
+    pub fn without_claims(output: SocketAddr) -> Self {
+        Self {
+            ends_with_pod: true,
+            ..Self::new(output)
+        }
+    }
+
+    /// Gives the next start of a sampler an empty folder.
+    pub fn replace_folder(&mut self, ordinal: usize) {
+        self.folders[ordinal] = TempDir::new().unwrap();
+    }
+
+    pub fn folder(&self, ordinal: usize) -> &Path {
+        self.folders[ordinal].path()
+    }
+
+    pub async fn client(&self, ordinal: usize) -> PeersClient<Channel> {
+        let address = format!("http://{}", self.peers[ordinal]);
+        PeersClient::connect(address).await.unwrap()
+    }
+
     /// Gives a sampler rings from an earlier start.
-    fn save_rings(&self, ordinal: usize, rings: &Rings) {
+    pub fn save_rings(&self, ordinal: usize, rings: &Rings) {
         let path = self.folders[ordinal].path().join("rings.binpb");
         std::fs::write(path, rings.encode_to_vec()).unwrap();
     }
@@ -51,18 +75,19 @@ impl Stack {
     }
 
     /// Gives all samplers rules from an earlier start.
-    fn save_rules(&self, otherwise: &str) {
+    pub fn save_rules(&self, otherwise: &str) {
         for folder in &self.folders {
             let path = folder.path().join("tail-rules.binpb");
             std::fs::write(path, keep_errors(1, otherwise).encode_to_vec()).unwrap();
         }
     }
 
-    fn start(&self, ordinal: usize, plane: Option<SocketAddr>) -> Running {
+    pub fn start(&self, ordinal: usize, plane: Option<SocketAddr>) -> Running {
         let args = SamplerArgs {
             // Longer than any test: decisions follow the reports of the peers.
             max_trace_duration: Duration::from_secs(60),
             journal: Some(self.folders[ordinal].path().to_owned()),
+            decide_at_shutdown: self.ends_with_pod,
             namespace: Some(Namespace::default()),
             stack: "tracing".to_owned(),
             // Replaced below: these ports have nothing in common.
@@ -94,8 +119,7 @@ impl Stack {
         envelope: Envelope,
         rings: Option<Rings>,
     ) -> Result<Option<Rings>, Code> {
-        let address = format!("http://{}", self.peers[ordinal]);
-        let mut client = PeersClient::connect(address).await.unwrap();
+        let mut client = self.client(ordinal).await;
         let request = ExchangeRequest {
             envelope: Some(envelope),
             rings,
@@ -106,14 +130,14 @@ impl Stack {
     }
 }
 
-fn rings(generation: u64, members: &[u32]) -> Rings {
+pub fn rings(generation: u64, members: &[u32]) -> Rings {
     Rings {
         generation,
         members: members.to_vec(),
     }
 }
 
-async fn wait_until_ready(sampler: &Running) {
+pub async fn wait_until_ready(sampler: &Running) {
     until("readiness", async || sampler.ops("/readyz").await.0 == 200).await;
 }
 
@@ -121,6 +145,18 @@ async fn wait_for_generation(sampler: &Running, generation: f64) {
     let name = "spoor_sampler_rings_generation";
     until("the rings", async || {
         sampler.metric(name).await == Some(generation)
+    })
+    .await;
+}
+
+/// Waits until a metric of several samplers adds up to this.
+pub async fn wait_for_sum(samplers: &[Running], name: &str, expected: f64) {
+    until(name, async || {
+        let mut sum = 0.0;
+        for sampler in samplers {
+            sum += sampler.metric(name).await.unwrap_or_default();
+        }
+        sum == expected
     })
     .await;
 }
@@ -147,15 +183,8 @@ async fn spans_of_a_trace_meet_at_its_owner() {
         let policies: Vec<_> = spans.iter().filter_map(policy).collect();
         assert_eq!(policies, ["errors/failed"]);
     }
-    until("all decisions", async || {
-        let mut undelivered = 0.0;
-        for sampler in &samplers {
-            let name = "spoor_sampler_undelivered";
-            undelivered += sampler.metric(name).await.unwrap();
-        }
-        undelivered == 0.0
-    })
-    .await;
+    let undelivered = "spoor_sampler_undelivered";
+    wait_for_sum(&samplers, undelivered, 0.0).await;
     assert_eq!(receiver.spans().len(), TRACES as usize);
     for sampler in samplers {
         sampler.stop().await;

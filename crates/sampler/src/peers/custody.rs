@@ -1,0 +1,372 @@
+//! The own files, while they are with a peer: gets them back at a start, and gives them to a peer at
+//! the end, together with those that this sampler keeps for others.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use spoor_proto::spoor::sampler::v1::{
+    self as wire, CustodyMessage, DiscardRequest, Envelope, WithdrawRequest,
+    custody_message::Message,
+};
+use spoor_runtime::with_causes;
+use spoor_telemetry::grpc::within;
+use spoor_traces::{ForwarderSettings, JournalError, JournalId};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tonic::{Status, Streaming};
+
+use super::{
+    FORWARD_CHECK_INTERVAL, FORWARD_GRACE, Peers,
+    client::{CALL_DEADLINE, Client, connect},
+};
+use crate::{
+    custody::{Custody, CustodyFolder, remove, transfer},
+    in_force::RulesInForce,
+    sampler::log_recovery,
+};
+
+/// The time for which a start looks for the files while a peer does not respond. It is more than a
+/// restart takes.
+const MAX_SEARCH_TIME: Duration = Duration::from_secs(60);
+/// The interval at which it asks the peers.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(200);
+/// The time for all files to arrive: a journal of a gigabyte on a slow network.
+pub(super) const MAX_TRANSFER_TIME: Duration = Duration::from_secs(60);
+/// The time at a shutdown in which peers take files.
+const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
+/// The delay after a failure to save the rings.
+const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// What is left of the files at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Parting {
+    /// A peer has the own files.
+    pub(crate) is_deposited: bool,
+    /// The files of other samplers that no peer keeps.
+    pub(crate) left: Vec<Custody>,
+}
+
+/// The responses of the peers that keep the files, and of those that do not, with their ordinals.
+#[derive(Default)]
+struct Responses {
+    custodies: Vec<(u16, wire::Custody)>,
+    /// With the IDs of their processes.
+    absences: Vec<(u16, String)>,
+    /// The peers without a response.
+    silent: Vec<u16>,
+}
+
+impl Peers {
+    /// Opens the journal if it is not open, with the files that a peer keeps, if one does.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal cannot be opened.
+    pub(crate) async fn restore(
+        &self,
+        settings: &ForwarderSettings,
+        rules: &RulesInForce,
+    ) -> Result<(), JournalError> {
+        let Some(custody) = &self.custody else {
+            return Ok(());
+        };
+        if !self.delay.borrow().is_over {
+            // Its rings name all samplers that may have the files.
+            let mut delay = self.delay.subscribe();
+            let _ = delay.wait_for(|delay| delay.rings.is_some()).await.is_ok();
+            let peer = self.find_files(custody).await;
+            rules.load();
+            self.open_journal(settings.clone()).await?;
+            log_recovery(self.forwarder.recovery());
+            // Before the first span is accepted. The others are told with the first calls.
+            if let Some(peer) = peer
+                && let Ok(client) = connect(self, peer)
+                && let Err(status) = self.discard(&client, peer).await
+            {
+                tracing::warn!(
+                    peer,
+                    reason = with_causes(&status),
+                    "a peer keeps old files"
+                );
+            }
+            self.end_delay().await;
+        }
+        let updated = custody.on_blocking_thread(CustodyFolder::update_room).await;
+        updated.map_err(|source| JournalError::Open {
+            path: custody.journal().to_owned(),
+            source,
+        })
+    }
+
+    async fn open_journal(&self, settings: ForwarderSettings) -> Result<(), JournalError> {
+        let path = settings.journal.as_ref().map(|it| it.folder.clone());
+        let forwarder = self.forwarder.clone();
+        let opened = spawn_blocking(move || forwarder.open_journal(&settings)).await;
+        opened.map_err(|error| JournalError::Open {
+            path: path.unwrap_or_default(),
+            source: io::Error::other(error),
+        })?
+    }
+
+    /// Puts the rings in force that have arrived, and those that arrive from now on.
+    async fn end_delay(&self) {
+        let mut delayed = None;
+        self.delay.send_modify(|delay| {
+            delay.is_over = true;
+            delayed = delay.rings.take();
+        });
+        while let Some(rings) = delayed.clone()
+            && let Err(error) = self.put_in_force(rings).await
+        {
+            // The control plane does not send them again.
+            tracing::warn!(%error, "cannot save the rings; retrying");
+            sleep(SAVE_RETRY_DELAY).await;
+        }
+    }
+
+    /// Gets the own files from the peer that has the latest ones, and returns it. `None` if no peer
+    /// has any, or not all respond in time.
+    ///
+    /// A peer may be given the files after it responded. So none of them has the files only if all
+    /// respond twice, and no process has changed meanwhile: one that gives them on does not respond
+    /// any more.
+    async fn find_files(&self, custody: &Arc<CustodyFolder>) -> Option<u16> {
+        let deadline = Instant::now() + MAX_SEARCH_TIME;
+        let mut former: Option<Vec<(u16, String)>> = None;
+        loop {
+            let Responses {
+                custodies,
+                absences,
+                silent,
+            } = self.ask_peers().await;
+            let is_late = Instant::now() >= deadline;
+            if is_late && !silent.is_empty() {
+                tracing::error!(
+                    ?silent,
+                    "samplers that may have the files of this one are away"
+                );
+            }
+            let is_complete = is_late || silent.is_empty();
+            let latest = custodies.into_iter().max_by_key(|(_, header)| {
+                let journal = header.journal.clone();
+                (journal, header.last_record)
+            });
+            match latest.filter(|_| is_complete) {
+                Some((peer, header)) => match self.withdraw(custody, peer, &header).await {
+                    Ok(()) => {
+                        tracing::info!(peer, bytes = header.bytes, "files of this sampler back");
+                        return Some(peer);
+                    }
+                    Err(status) => {
+                        let reason = with_causes(&status);
+                        tracing::warn!(peer, reason, "cannot get the files of this sampler");
+                    }
+                },
+                None if is_complete && former.as_ref() == Some(&absences) => return None,
+                None => {}
+            }
+            if is_late {
+                tracing::error!("starting without the files that an earlier pod may have left");
+                return None;
+            }
+            former = is_complete.then_some(absences);
+            sleep(SEARCH_INTERVAL).await;
+        }
+    }
+
+    async fn ask_peers(&self) -> Responses {
+        let mut responses = Responses::default();
+        for ordinal in self.ordinals() {
+            match self.begin_withdrawal(ordinal).await {
+                Ok((Message::Custody(header), _)) => responses.custodies.push((ordinal, header)),
+                Ok((Message::Absence(absence), _)) => {
+                    responses.absences.push((ordinal, absence.start));
+                }
+                Ok((Message::Piece(_), _)) | Err(_) => responses.silent.push(ordinal),
+            }
+        }
+        responses
+    }
+
+    /// Requests the own files; returns the first message, and the others.
+    async fn begin_withdrawal(
+        &self,
+        ordinal: u16,
+    ) -> Result<(Message, Streaming<CustodyMessage>), Status> {
+        let mut client = connect(self, ordinal)?;
+        let request = WithdrawRequest {
+            envelope: Some(self.envelope(ordinal)),
+        };
+        let begin = async {
+            let mut messages = client.withdraw(request).await?.into_inner();
+            let first = messages.message().await?;
+            let first = first.and_then(|first| first.message);
+            let first = first.ok_or_else(|| Status::aborted("the response is empty"))?;
+            Ok::<_, Status>((first, messages))
+        };
+        let late = |_| Status::deadline_exceeded("no response in time");
+        timeout(CALL_DEADLINE, begin).await.map_err(late)?
+    }
+
+    /// Gets the own files from a peer.
+    async fn withdraw(
+        &self,
+        custody: &Arc<CustodyFolder>,
+        peer: u16,
+        header: &wire::Custody,
+    ) -> Result<(), Status> {
+        let (first, mut messages) = self.begin_withdrawal(peer).await?;
+        if first != Message::Custody(header.clone()) {
+            return Err(Status::aborted("the peer has other files now"));
+        }
+        let incoming = custody.incoming();
+        let receiving = transfer::receive(&mut messages, header, &incoming);
+        let late = |_| Status::deadline_exceeded("the files do not arrive in time");
+        let received = timeout(MAX_TRANSFER_TIME, receiving).await;
+        received.map_err(late)??;
+        let installed = custody.on_blocking_thread(CustodyFolder::install).await;
+        installed.map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// Ends the custody that a peer may have of the own files.
+    pub(super) async fn discard(&self, client: &Client, peer: u16) -> Result<(), Status> {
+        let journal = self.forwarder.journal_id();
+        let journal = journal.ok_or_else(|| Status::internal("there is no journal"))?;
+        let request = DiscardRequest {
+            envelope: Some(self.envelope(peer)),
+            journal: id(journal),
+            last_record: self.forwarder.last_record(),
+        };
+        let discard = async |request| client.clone().discard(request).await;
+        within(CALL_DEADLINE, request, discard).await.map(|_| ())
+    }
+
+    pub(super) fn envelope(&self, to: u16) -> Envelope {
+        Envelope {
+            stack: self.settings.stack.clone(),
+            from: u32::from(self.settings.own),
+            to: u32::from(to),
+        }
+    }
+
+    /// Waits until kept spans are sent and those of peers are handed over, or the grace period ends:
+    /// less is left to be done, or done again, by the next sampler.
+    pub(crate) async fn finish_all(&self) {
+        let finishing = async {
+            while self.has_pending() || self.forwarder.backlog().bytes > 0 {
+                sleep(FORWARD_CHECK_INTERVAL).await;
+            }
+        };
+        let _ = timeout(FORWARD_GRACE, finishing).await;
+    }
+
+    /// Gives the own files, and those kept for others, to peers that take them. Nothing may call
+    /// peers meanwhile.
+    pub(crate) async fn part(&self) -> Parting {
+        let mut parting = Parting::default();
+        let Some(custody) = &self.custody else {
+            return parting;
+        };
+        let deadline = Instant::now() + DEPOSIT_GRACE;
+        parting.is_deposited = self.deposit_own(custody, deadline).await;
+        let kept = custody.on_blocking_thread(CustodyFolder::all).await;
+        let kept = kept.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot list the files of other samplers");
+            Vec::new()
+        });
+        for custody in kept {
+            // A sampler that was removed does not come back.
+            let is_needed = !custody.is_stale && self.is_member(custody.owner);
+            if is_needed && self.deposit(&custody, deadline).await {
+                let _ = spawn_blocking(move || remove(&custody.folder)).await;
+            } else {
+                parting.left.push(custody);
+            }
+        }
+        parting
+    }
+
+    /// Closes the journal and gives its files to a peer. Otherwise the journal is open again.
+    async fn deposit_own(&self, custody: &CustodyFolder, deadline: Instant) -> bool {
+        let owner = self.settings.own;
+        let (Some(journal), true) = (self.forwarder.journal_id(), self.is_member(owner)) else {
+            return false;
+        };
+        let forwarder = self.forwarder.clone();
+        let closed = spawn_blocking(move || forwarder.close_journal()).await;
+        let Some(last_record) = closed.ok().flatten() else {
+            return false;
+        };
+        let own = Custody {
+            owner,
+            journal,
+            last_record,
+            is_stale: false,
+            folder: custody.journal().to_owned(),
+        };
+        let is_deposited = self.deposit(&own, deadline).await;
+        if !is_deposited {
+            self.forwarder.reopen_journal();
+        }
+        is_deposited
+    }
+
+    /// Returns whether a sampler is in a ring, or may be.
+    fn is_member(&self, ordinal: u16) -> bool {
+        let rings = self.forwarder.rings();
+        rings.is_none_or(|rings| rings.has_member(ordinal))
+    }
+
+    /// Gives files to the next peer that takes them; returns whether one does.
+    async fn deposit(&self, custody: &Custody, deadline: Instant) -> bool {
+        let (owner, own) = (custody.owner, self.settings.own);
+        let mut peers = self.ordinals();
+        peers.retain(|peer| *peer != owner);
+        // Each sampler begins with the one after it, so that one does not get all files.
+        peers.sort_by_key(|peer| (*peer < own, *peer));
+        for peer in peers {
+            let reason = match timeout_at(deadline, self.deposit_with(peer, custody)).await {
+                Ok(Ok(())) => {
+                    tracing::info!(owner, peer, "a peer keeps the files of a sampler");
+                    return true;
+                }
+                Ok(Err(status)) => with_causes(&status),
+                Err(_) => "no response in time".to_owned(),
+            };
+            tracing::info!(
+                owner,
+                peer,
+                reason,
+                "a peer does not keep the files of a sampler"
+            );
+        }
+        false
+    }
+
+    async fn deposit_with(&self, peer: u16, custody: &Custody) -> Result<(), Status> {
+        let folder = custody.folder.clone();
+        let files = spawn_blocking(move || transfer::open(&folder)).await;
+        let files = files.map_err(io::Error::other).flatten();
+        let files = files.map_err(|error| Status::internal(error.to_string()))?;
+        let header = wire::Custody {
+            envelope: Some(self.envelope(peer)),
+            owner: u32::from(custody.owner),
+            journal: id(custody.journal),
+            last_record: custody.last_record,
+            bytes: transfer::size(&files),
+        };
+        let messages = transfer::messages(header, files);
+        let mut client = connect(self, peer)?;
+        let mut responses = client.deposit(messages).await?.into_inner();
+        let response = responses.message().await?;
+        response
+            .map(|_| ())
+            .ok_or_else(|| Status::aborted("the response is empty"))
+    }
+}
+
+/// The ID of a journal, in a message.
+pub(super) fn id(journal: JournalId) -> Bytes {
+    Bytes::copy_from_slice(&journal.to_bytes())
+}
