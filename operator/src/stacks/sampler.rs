@@ -53,8 +53,9 @@ const CA_FOLDER: &str = "/etc/spoor/ca";
 const AUDIENCE: &str = "spoor.dev";
 /// The kubelet renews the token when a fifth of this time is left.
 const TOKEN_SECONDS: i64 = 3600;
-/// The sampler ends within 26 s of SIGTERM: 5 s for requests, 15 s for sending, 6 s for the rest.
-const GRACE_SECONDS: i64 = 40;
+/// The sampler ends within 51 s of SIGTERM: 5 s for requests, 5 s for what is in progress, 20 s to
+/// give its journal to a peer, 15 s for sending if none takes it, 6 s for the rest.
+const GRACE_SECONDS: i64 = 60;
 const MIB: u64 = 1 << 20;
 
 /// The image of the sampler.
@@ -249,7 +250,8 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
     let milliseconds = |duration: Duration| format!("{}ms", duration.as_millis());
     // The file system takes a part of the volume, and the rules in force another.
     let journal_bytes = sampler.storage.size / 5 * 4;
-    // What an emptyDir holds ends with the pod.
+    // What an emptyDir holds ends with the pod. Traces are decided then only if no other sampler
+    // keeps it for the next pod.
     let ends_with_pod = sampler.storage.claim.is_none();
     let resource = format!(
         "service.namespace={},service.instance.id=$(POD_NAME)",
