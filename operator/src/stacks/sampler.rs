@@ -53,7 +53,7 @@ const CA_FOLDER: &str = "/etc/spoor/ca";
 const AUDIENCE: &str = "spoor.dev";
 /// The kubelet renews the token when a fifth of this time is left.
 const TOKEN_SECONDS: i64 = 3600;
-/// The sampler ends within 51 s of SIGTERM: 5 s for requests, 5 s for what is in progress, 20 s to
+/// The sampler ends within 53 s of SIGTERM: 5 s for requests, 5 s for what is in progress, 22 s to
 /// give its journal to a peer, 15 s for sending if none takes it, 6 s for the rest.
 const GRACE_SECONDS: i64 = 60;
 const MIB: u64 = 1 << 20;

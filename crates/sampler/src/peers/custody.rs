@@ -22,7 +22,7 @@ use super::{
     client::{CALL_DEADLINE, Client, connect},
 };
 use crate::{
-    custody::{Custody, CustodyFolder, remove, transfer},
+    custody::{Custody, CustodyFolder, remove, remove_incomplete, transfer},
     in_force::RulesInForce,
     sampler::log_recovery,
 };
@@ -36,6 +36,8 @@ const SEARCH_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) const MAX_TRANSFER_TIME: Duration = Duration::from_secs(60);
 /// The time at a shutdown in which peers take files.
 const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
+/// The time in which a deposit is undone of which the response is missing.
+const UNDO_GRACE: Duration = Duration::from_secs(2);
 /// The delay after a failure to save the rings.
 const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -76,6 +78,9 @@ impl Peers {
             let mut delay = self.delay.subscribe();
             let _ = delay.wait_for(|delay| delay.rings.is_some()).await.is_ok();
             let peer = self.find_files(custody).await;
+            if peer.is_none() {
+                remove_incomplete_files(custody).await?;
+            }
             rules.load();
             self.open_journal(settings.clone()).await?;
             log_recovery(self.forwarder.recovery());
@@ -93,10 +98,7 @@ impl Peers {
             self.end_delay().await;
         }
         let updated = custody.on_blocking_thread(CustodyFolder::update_room).await;
-        updated.map_err(|source| JournalError::Open {
-            path: custody.journal().to_owned(),
-            source,
-        })
+        updated.map_err(|source| unusable(custody, source))
     }
 
     async fn open_journal(&self, settings: ForwarderSettings) -> Result<(), JournalError> {
@@ -220,6 +222,9 @@ impl Peers {
         if first != Message::Custody(header.clone()) {
             return Err(Status::aborted("the peer has other files now"));
         }
+        // Without them, files of an earlier attempt could be taken for a part of these.
+        let removed = remove_incomplete_files(custody).await;
+        removed.map_err(|error| Status::internal(error.to_string()))?;
         let incoming = custody.incoming();
         let receiving = transfer::receive(&mut messages, header, &incoming);
         let late = |_| Status::deadline_exceeded("the files do not arrive in time");
@@ -307,9 +312,21 @@ impl Peers {
         };
         let is_deposited = self.deposit(&own, deadline).await;
         if !is_deposited {
+            // Otherwise the next sampler could decide again what this one decides now.
+            let _ = timeout(UNDO_GRACE, self.discard_all()).await;
             self.forwarder.reopen_journal();
         }
         is_deposited
+    }
+
+    /// Ends the custody of a peer that took the own files although its response is missing.
+    async fn discard_all(&self) {
+        for peer in self.ordinals() {
+            if let Ok(client) = connect(self, peer) {
+                // Usually the peers do not run either.
+                let _ = self.discard(&client, peer).await;
+            }
+        }
     }
 
     /// Returns whether a sampler is in a ring, or may be.
@@ -363,6 +380,20 @@ impl Peers {
         response
             .map(|_| ())
             .ok_or_else(|| Status::aborted("the response is empty"))
+    }
+}
+
+/// Removes own files that have arrived in part.
+async fn remove_incomplete_files(custody: &Arc<CustodyFolder>) -> Result<(), JournalError> {
+    let remove = |custody: &CustodyFolder| remove_incomplete(custody.journal());
+    let removed = custody.on_blocking_thread(remove).await;
+    removed.map_err(|source| unusable(custody, source))
+}
+
+fn unusable(custody: &CustodyFolder, source: io::Error) -> JournalError {
+    JournalError::Open {
+        path: custody.journal().to_owned(),
+        source,
     }
 }
 
