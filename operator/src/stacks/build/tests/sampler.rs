@@ -187,6 +187,8 @@ fn sampler_has_the_settings_of_the_stack() {
         assert_eq!(variables[name], value, "{name}");
     }
     assert_eq!(container["env"][0]["name"], "POD_NAME");
+    // Long enough to give its journal to another sampler.
+    assert_eq!(template["spec"]["terminationGracePeriodSeconds"], 60);
     let volumes = &template["spec"]["volumes"];
     assert_eq!(volumes[0]["emptyDir"]["sizeLimit"], "2147483648");
     let token = &volumes[1]["projected"]["sources"][0]["serviceAccountToken"];
