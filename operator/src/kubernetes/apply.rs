@@ -262,34 +262,9 @@ impl Applier {
         key: &Key,
         uid: &str,
     ) -> Result<(), ApplyError> {
-        let parameters = DeleteParams::background();
-        self.delete_with(parameters, resource, key, uid).await
-    }
-
-    /// Deletes an object as [`Applier::delete`] does, but not the objects that it owns.
-    ///
-    /// # Errors
-    /// [`ApplyError::Call`].
-    pub async fn delete_alone(
-        &self,
-        resource: &ApiResource,
-        key: &Key,
-        uid: &str,
-    ) -> Result<(), ApplyError> {
-        let parameters = DeleteParams::orphan();
-        self.delete_with(parameters, resource, key, uid).await
-    }
-
-    async fn delete_with(
-        &self,
-        parameters: DeleteParams,
-        resource: &ApiResource,
-        key: &Key,
-        uid: &str,
-    ) -> Result<(), ApplyError> {
         // The precondition protects an object that was deleted and created again by another client
         // since the watch saw it.
-        let parameters = parameters.preconditions(kube::api::Preconditions {
+        let parameters = DeleteParams::background().preconditions(kube::api::Preconditions {
             uid: Some(uid.to_owned()),
             ..Default::default()
         });

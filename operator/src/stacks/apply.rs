@@ -71,18 +71,8 @@ pub async fn apply(
         let (resource, name) = (&manifest.resource, manifest.name());
         let live = children.find(|child| child.resource == *resource && child.key.name == name);
         names.insert((resource.kind.clone(), name.to_owned()));
-        if let Some(old) = live.filter(|child| is_of_an_earlier_stack(child, stack)) {
-            // The garbage collector would delete it, too, but later.
+        if let Some(old) = live.filter(|child| must_be_replaced(child, stack, &manifest)) {
             delete(applier, old, &mut report).await;
-            report.is_waiting = true;
-            continue;
-        }
-        if let Some(old) = live.filter(|child| has_other_claims(child, &manifest)) {
-            // Its pods stay, and belong to the next one.
-            let result = applier.delete_alone(&old.resource, &old.key, &old.live.uid);
-            if let Err(error) = result.await {
-                report.add_error(&error);
-            }
             report.is_waiting = true;
             continue;
         }
@@ -166,12 +156,19 @@ fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {
     volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.as_str()))
 }
 
+/// Returns true for an object that is deleted before the desired one is created: one of an earlier
+/// stack, which the garbage collector would delete later, or a StatefulSet with other claims, which
+/// cannot be changed. The latter's pods end with it: the StatefulSet's controller adopts pods without
+/// a claim, but does not replace them.
+fn must_be_replaced(child: &StackChild, stack: &StackObject, desired: &Manifest) -> bool {
+    is_of_an_earlier_stack(child, stack) || has_other_claims(child, desired)
+}
+
 fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
     let owner = child.owner.as_ref();
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-/// Returns true for a StatefulSet whose claims have to change, which only a new one can have.
 fn has_other_claims(child: &StackChild, desired: &Manifest) -> bool {
     match &child.detail {
         Detail::StatefulSet(set) => !has_same_claims(set, &desired.object.data),

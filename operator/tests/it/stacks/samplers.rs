@@ -10,7 +10,6 @@ use std::{
 
 use axum::{Router, routing::get};
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use spoor_operator::kubernetes::{apply::Applier, resources::tracing_stacks, watch::Key};
 use tokio::net::TcpListener;
@@ -146,21 +145,10 @@ async fn claims_are_added_by_a_new_stateful_set() {
         json!({"sampler": {"engine": "Spoor", "storage": storage}}),
     )
     .await;
-    // The garbage collector, which a bare API server does not have, then removes the finalizer.
-    until("the former one is deleted alone", async || {
-        let set = sets.get("tracing-sampler").await.unwrap();
-        let finalizers = set.metadata.finalizers.unwrap_or_default();
-        set.metadata.uid == former.metadata.uid && finalizers == ["orphan"]
-    })
-    .await;
-    let finalizers = json!({"metadata": {"finalizers": null}});
-    let (parameters, patch) = (PatchParams::default(), Patch::Merge(finalizers));
-    sets.patch("tracing-sampler", &parameters, &patch)
-        .await
-        .unwrap();
     until("the next one has a template", async || {
         let set = sets.get_opt("tracing-sampler").await.unwrap();
-        let templates = set.and_then(|set| set.spec?.volume_claim_templates);
+        let next = set.filter(|set| set.metadata.uid != former.metadata.uid);
+        let templates = next.and_then(|set| set.spec?.volume_claim_templates);
         templates.is_some_and(|templates| templates.len() == 1)
     })
     .await;
