@@ -35,7 +35,7 @@ pub struct SamplerArgs {
         value_parser = duration::parse
     )]
     pub decision_wait: Duration,
-    /// Maximum time from a trace's first span to the decision, for traces whose root span has not
+    /// Maximum time from a trace's first span to the decision, whether or not its root span has
     /// arrived, up to 1h
     #[arg(
         long,
