@@ -13,6 +13,7 @@
 mod client;
 mod server;
 mod stamp;
+mod token;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,6 +30,8 @@ use crate::{
 };
 pub(crate) use server::router;
 use stamp::Process;
+pub use token::PeersTokenError;
+pub(crate) use token::Token;
 
 /// The longest request or response: 4 MiB of parts, or a single longer one.
 const MAX_MESSAGE_BYTES: usize = 32 << 20;
@@ -44,6 +47,8 @@ const FORWARD_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Peers {
     settings: PeersSettings,
+    /// The token of all calls, in both directions.
+    pub(crate) token: Token,
     forwarder: Forwarder,
     file: RingsFile,
     /// The rings of the file at the start.
@@ -57,13 +62,14 @@ pub(crate) struct Peers {
 impl Peers {
     /// `saved` are the rings that the file has.
     pub(crate) fn new(
-        settings: PeersSettings,
+        (settings, token): (PeersSettings, Token),
         forwarder: Forwarder,
         (file, saved): (RingsFile, Option<Rings>),
         phases: Phases,
     ) -> Self {
         Self {
             settings,
+            token,
             forwarder,
             file,
             saved,
@@ -103,6 +109,7 @@ impl Peers {
     pub(crate) async fn call_all(self: Arc<Self>, stop: CancellationToken) {
         tokio::join!(
             stop.run_until_cancelled(self.begin_alone()),
+            stop.run_until_cancelled(self.token.follow_file()),
             client::call_peers(&self, &stop),
         );
     }

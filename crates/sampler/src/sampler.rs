@@ -20,7 +20,7 @@ use crate::{
     in_force::{HeldRules, RulesInForce},
     metrics::Metrics,
     otlp,
-    peers::{self, Peers},
+    peers::{self, Peers, PeersTokenError, Token},
     phase::{Phase, Phases},
     port::Port,
     readiness::Readiness,
@@ -54,6 +54,9 @@ pub enum SamplerError {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The token for the peers cannot be read.
+    #[error(transparent)]
+    PeersToken(#[from] PeersTokenError),
     /// The descriptors for reflection are invalid.
     #[error(transparent)]
     Reflection(#[from] ReflectionError),
@@ -92,6 +95,9 @@ impl Sampler {
         let peers_listener = settings.peers.as_ref();
         let peers_listener = peers_listener.map(|peers| bind(peers.listen, PEERS_LISTEN));
         let peers_listener = peers_listener.transpose()?;
+        let token = settings.peers.as_ref();
+        let token = token.map(|peers| Token::load(&peers.token_file));
+        let token = token.transpose()?;
         let exporter = export::otlp(&settings.output, &Resource::builder_empty().build())?;
         let mut forwarder = settings.forwarder;
         let journal = forwarder.journal.as_ref();
@@ -115,8 +121,14 @@ impl Sampler {
             log_recovery(forwarder.recovery());
         }
         let phases = Phases::default();
-        let peers = peers.map(|(peers, file)| {
-            Arc::new(Peers::new(peers, forwarder.clone(), file, phases.clone()))
+        let peers = peers.zip(token).map(|((peers, file), token)| {
+            let settings = (peers, token);
+            Arc::new(Peers::new(
+                settings,
+                forwarder.clone(),
+                file,
+                phases.clone(),
+            ))
         });
         let rules = Arc::new(RulesInForce::new(forwarder.clone(), file, held));
         let identity = (settings.stack, settings.instance);

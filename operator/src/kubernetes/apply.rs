@@ -1,5 +1,6 @@
 //! Server-side apply with one field manager, without calls that would change nothing.
 
+mod create;
 mod fingerprint;
 
 use std::collections::HashMap;
@@ -66,7 +67,7 @@ pub enum ApplyError {
     /// A call to the API server failed.
     #[error("cannot {action} {kind} {key}")]
     Call {
-        /// The purpose of the call: read, apply or delete.
+        /// The purpose of the call: read, create, apply or delete.
         action: &'static str,
         /// The kind of the object, or its status.
         kind: String,

@@ -6,7 +6,7 @@ use k8s_openapi::{
     Resource as _,
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, PersistentVolumeClaim, PodSpec},
+        core::v1::{ConfigMap, PersistentVolumeClaim, PodSpec, Secret},
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
@@ -19,7 +19,7 @@ use super::{
         labels::{Component, NAME},
     },
     parse::StackObject,
-    sampler::has_same_claims,
+    sampler::{add_token, has_same_claims, may_be_missing},
     sources::RelatedObjects,
 };
 use crate::kubernetes::apply::{Applier, ApplyError, ApplyOutcome, Manifest};
@@ -81,9 +81,13 @@ pub async fn apply(
         }
         let title = manifest.to_string();
         let has_pods = [Deployment::KIND, StatefulSet::KIND].contains(&resource.kind.as_str());
+        let is_secret = resource.kind == Secret::KIND;
         let manifest = owned(manifest, stack);
         let present = live.map(|child| &child.live);
-        let applied = applier.apply(&manifest, present).await;
+        let applied = match is_secret {
+            true => create_secret(applier, manifest, related).await,
+            false => applier.apply(&manifest, present).await,
+        };
         match applied {
             Ok(outcome) => {
                 if outcome == ApplyOutcome::Repaired {
@@ -108,6 +112,20 @@ pub async fn apply(
         delete(applier, child, &mut report).await;
     }
     report
+}
+
+/// Creates a Secret with a new token, unless there is one. It is never changed afterwards.
+async fn create_secret(
+    applier: &Applier,
+    mut secret: Manifest,
+    related: &RelatedObjects,
+) -> Result<ApplyOutcome, ApplyError> {
+    if !may_be_missing(secret.name(), workloads(related), &related.pods) {
+        return Ok(ApplyOutcome::Unchanged);
+    }
+    add_token(&mut secret);
+    applier.create(&secret).await?;
+    Ok(ApplyOutcome::Changed)
 }
 
 /// The objects that the stack owns and no longer needs.
@@ -141,14 +159,19 @@ fn obsolete_children<'a>(
 /// The ConfigMaps that pods, Deployments and StatefulSets mount. A pod that restarts needs the one of
 /// its own revision.
 fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
+    let pods = related.pods.iter().filter_map(|pod| pod.spec.as_ref());
+    let workloads = workloads(related);
+    workloads.chain(pods).flat_map(config_maps).collect()
+}
+
+/// The templates of the pods of all Deployments and StatefulSets.
+fn workloads(related: &RelatedObjects) -> impl Iterator<Item = &PodSpec> {
     let children = related.children.iter();
-    let workloads = children.filter_map(|child| match &child.detail {
+    children.filter_map(|child| match &child.detail {
         Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
         Detail::StatefulSet(set) => set.spec.as_ref()?.template.spec.as_ref(),
         Detail::Service(_) | Detail::None => None,
-    });
-    let pods = related.pods.iter().filter_map(|pod| pod.spec.as_ref());
-    workloads.chain(pods).flat_map(config_maps).collect()
+    })
 }
 
 fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {

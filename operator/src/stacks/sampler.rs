@@ -6,6 +6,7 @@
 
 mod claims;
 mod network;
+mod token;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +24,10 @@ use k8s_openapi::{
 };
 use spoor_api::stack::{ManagedSampler, Stack};
 
-pub use self::claims::has_same_claims;
+pub use self::{
+    claims::has_same_claims,
+    token::{add_token, may_be_missing},
+};
 use super::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     network::service_port,
@@ -135,6 +139,7 @@ pub fn objects(input: &SamplerInput<'_>) -> Vec<Manifest> {
     let mut objects = vec![
         Manifest::of(&stateful_set(input)),
         Manifest::of(&network::policy(input.stack)),
+        Manifest::of(&token::secret(input.stack)),
     ];
     objects.extend(claims::claims(input).iter().map(Manifest::of));
     let replicas = i32::from(input.sampler.replicas);
@@ -238,6 +243,7 @@ fn container(input: &SamplerInput<'_>) -> Container {
             journal,
             read_only_mount("token", TOKEN_FOLDER),
             read_only_mount("ca", CA_FOLDER),
+            token::mount(),
         ]),
         ..Container::default()
     }
@@ -284,6 +290,7 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
         ("SPOOR_OPS_LISTEN", any_address(OPS)),
         ("SPOOR_PEERS", peers),
         ("SPOOR_PEERS_LISTEN", any_address(PEERS)),
+        ("SPOOR_PEERS_TOKEN_FILE", token::file()),
         ("SPOOR_STACK", stack.name.to_string()),
     ];
     let settings = settings.map(|(name, value)| EnvVar {
@@ -346,6 +353,7 @@ fn volumes(input: &SamplerInput<'_>) -> Vec<Volume> {
             }),
             ..Volume::default()
         },
+        token::volume(input.stack),
     ];
     journal.into_iter().chain(files).collect()
 }

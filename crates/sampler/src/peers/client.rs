@@ -13,10 +13,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{
     Code, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
-use super::{MAX_MESSAGE_BYTES, Peers};
+use super::{MAX_MESSAGE_BYTES, Peers, Token};
 use crate::{
     phase::Phase,
     rings::{AdoptError, to_wire},
@@ -33,6 +34,9 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// The interval at which a peer that does not know the rings either is called again.
 const EXCHANGE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A client that sends the token with each call.
+type Client = PeersClient<InterceptedService<Channel, Token>>;
 
 /// Calls each peer from a task of its own, until `stop`.
 pub(super) async fn call_peers(peers: &Arc<Peers>, stop: &CancellationToken) {
@@ -65,7 +69,7 @@ struct Caller {
     peers: Arc<Peers>,
     ordinal: u16,
     endpoint: Endpoint,
-    client: PeersClient<Channel>,
+    client: Client,
     /// The stamp of the last response.
     last_stamp: Bytes,
     backoff: Backoff,
@@ -81,7 +85,7 @@ impl Caller {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
         Self {
-            client: client(&endpoint),
+            client: client(&endpoint, &peers.token),
             peers,
             ordinal,
             endpoint,
@@ -194,20 +198,20 @@ impl Caller {
             let reason = with_causes(status);
             tracing::warn!(peer = self.ordinal, reason, "cannot call a peer; retrying");
         }
-        // Behind the address is another sampler now, or none. A new connection resolves the name
-        // again.
+        // Behind the address is another sampler now, possibly of another stack, or none. A new
+        // connection resolves the name again.
         if matches!(
             status.code(),
-            Code::FailedPrecondition | Code::DeadlineExceeded
+            Code::FailedPrecondition | Code::Unauthenticated | Code::DeadlineExceeded
         ) {
-            self.client = client(&self.endpoint);
+            self.client = client(&self.endpoint, &self.peers.token);
         }
         sleep(self.backoff.next_delay(MAX_RETRY_DELAY)).await;
     }
 }
 
-fn client(endpoint: &Endpoint) -> PeersClient<Channel> {
-    PeersClient::new(endpoint.connect_lazy())
+fn client(endpoint: &Endpoint, token: &Token) -> Client {
+    PeersClient::with_interceptor(endpoint.connect_lazy(), token.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }

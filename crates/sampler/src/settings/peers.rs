@@ -1,6 +1,6 @@
 //! The settings of a sampler with peers.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use http::Uri;
 use spoor_runtime::SettingsReader;
@@ -22,6 +22,8 @@ pub struct PeersSettings {
     pub own: u16,
     /// The namespace and the name of the stack, divided by a slash.
     pub stack: String,
+    /// The file with the token that the samplers of the stack share.
+    pub token_file: PathBuf,
 }
 
 impl SamplerArgs {
@@ -38,6 +40,7 @@ impl SamplerArgs {
             ("--journal", self.journal.is_some()),
             ("--stack", !self.stack.is_empty()),
             ("--namespace", self.namespace.is_some()),
+            ("--peers-token-file", self.peers_token_file.is_some()),
         ];
         for (setting, is_set) in required {
             if !is_set {
@@ -49,6 +52,7 @@ impl SamplerArgs {
             addresses: addresses?,
             own: own?,
             stack: format!("{}/{}", self.namespace.as_ref()?, self.stack),
+            token_file: self.peers_token_file.clone()?,
         })
     }
 }

@@ -11,7 +11,7 @@ use spoor_proto::spoor::sampler::v1::{
 };
 use spoor_sampler::SamplerArgs;
 use tempfile::TempDir;
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::{
     plane::{Plane, keep_errors},
@@ -22,20 +22,26 @@ use crate::{
 
 const TRACES: u64 = 20;
 const STACK: &str = "default/tracing";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// The samplers of a stack, with the ports and folders that they have across restarts.
 struct Stack {
     output: SocketAddr,
     peers: [SocketAddr; 3],
     folders: [TempDir; 3],
+    /// The folder with the file of the token, `token`.
+    secrets: TempDir,
 }
 
 impl Stack {
     fn new(output: SocketAddr) -> Self {
+        let secrets = TempDir::new().unwrap();
+        std::fs::write(secrets.path().join("token"), TOKEN).unwrap();
         Self {
             output,
             peers: spoor_testing::ports::free(),
             folders: [(); 3].map(|()| TempDir::new().unwrap()),
+            secrets,
         }
     }
 
@@ -67,6 +73,7 @@ impl Stack {
             stack: "tracing".to_owned(),
             // Replaced below: these ports have nothing in common.
             peers: Some("127.0.0.1:{ordinal}".to_owned()),
+            peers_token_file: Some(self.secrets.path().join("token")),
             peers_listen: self.peers[ordinal],
             ..args()
         };
@@ -94,12 +101,27 @@ impl Stack {
         envelope: Envelope,
         rings: Option<Rings>,
     ) -> Result<Option<Rings>, Code> {
+        let token = Some(TOKEN);
+        self.exchange_with(token, ordinal, envelope, rings).await
+    }
+
+    async fn exchange_with(
+        &self,
+        token: Option<&str>,
+        ordinal: usize,
+        envelope: Envelope,
+        rings: Option<Rings>,
+    ) -> Result<Option<Rings>, Code> {
         let address = format!("http://{}", self.peers[ordinal]);
         let mut client = PeersClient::connect(address).await.unwrap();
-        let request = ExchangeRequest {
+        let mut request = Request::new(ExchangeRequest {
             envelope: Some(envelope),
             rings,
-        };
+        });
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().unwrap();
+            request.metadata_mut().insert("authorization", value);
+        }
         let response = client.exchange(request).await;
         let response = response.map_err(|status| status.code())?;
         Ok(response.into_inner().rings)
@@ -321,5 +343,29 @@ async fn unusable_rings_are_refused(#[case] unusable: Rings) {
     let refused = stack.send_rings(0, unusable).await;
     assert_eq!(refused, Err(Code::InvalidArgument));
     wait_for_generation(&sampler, 5.0).await;
+    sampler.stop().await;
+}
+
+#[rstest]
+#[case::no_token(None)]
+#[case::another_one(Some("another token of some length"))]
+#[case::only_its_beginning(Some(&TOKEN[..63]))]
+#[tokio::test]
+async fn call_without_the_token_is_refused(#[case] token: Option<&str>) {
+    let (_receiver, output) = Receiver::start().await;
+    let stack = Stack::new(output);
+    stack.save_rings(0, &rings(5, &[1]));
+    let sampler = stack.start(0, None);
+    let envelope = Envelope {
+        stack: STACK.to_owned(),
+        from: 2,
+        to: 0,
+    };
+    let sent = Some(rings(6, &[3]));
+    let refused = stack.exchange_with(token, 0, envelope, sent).await;
+    assert_eq!(refused, Err(Code::Unauthenticated));
+    assert_eq!(stack.saved_rings(0), rings(5, &[1]));
+    let refusals = "spoor_sampler_peer_calls_unauthenticated_total";
+    assert_eq!(sampler.metric(refusals).await, Some(1.0));
     sampler.stop().await;
 }

@@ -9,7 +9,11 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{PersistentVolumeClaim, Pod, Secret},
+};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use spoor_operator::kubernetes::{apply::Applier, resources::tracing_stacks, watch::Key};
 use tokio::net::TcpListener;
@@ -156,6 +160,67 @@ async fn claims_are_added_by_a_new_stateful_set() {
     let claim = claims.get("journal-tracing-sampler-0").await.unwrap();
     assert!(claim.metadata.owner_references.is_some());
     role.stop().await;
+}
+
+/// The operator may create Secrets, and neither read nor change them.
+#[tokio::test(flavor = "multi_thread")]
+async fn token_is_created_once() {
+    let Some(server) = apiserver::shared("token_is_created_once").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-token").await;
+    let role = Stacks::start(&namespace).await;
+    apply(&role, 1).await;
+    until("the sampler", async || replicas(&role).await == Some(1)).await;
+    let secrets = namespace.api::<Secret>();
+    let name = "tracing-sampler-peers";
+    let secret = secrets.get(name).await.unwrap();
+    let owners = secret.metadata.owner_references.unwrap();
+    assert_eq!(owners[0].controller, Some(false));
+    let token = secret.data.unwrap()["token"].clone();
+    assert_eq!(token.0.len(), 64);
+    let sampler = json!({"engine": "Spoor", "decisionWait": "2s"});
+    role.apply("tracing", json!({"sampler": sampler})).await;
+    role.wait_for_status("tracing", |_| true).await;
+    let data = secrets.get(name).await.unwrap().data.unwrap();
+    assert_eq!(data["token"], token);
+
+    let now = DeleteParams::default();
+    secrets.delete(name, &now).await.unwrap();
+    start_pod_that_mounts(&role, name).await;
+    until("another token", async || {
+        secrets.get_opt(name).await.unwrap().is_some()
+    })
+    .await;
+    role.stop().await;
+}
+
+/// Starts a sampler's pod, which waits for a Secret.
+async fn start_pod_that_mounts(role: &Stacks<'_>, secret: &str) {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "tracing-sampler-0", "labels": {
+            "app.kubernetes.io/managed-by": "spoor-operator",
+            "app.kubernetes.io/instance": "tracing",
+            "app.kubernetes.io/name": "sampler",
+        }},
+        "spec": {
+            "serviceAccountName": "default",
+            "containers": [{"name": "sampler", "image": "test"}],
+            "volumes": [{"name": "peers", "secret": {"secretName": secret}}],
+        },
+    });
+    role.namespace.apply(pod).await.unwrap();
+    let container = json!({
+        "name": "sampler", "image": "test", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "ContainerCreating"}},
+    });
+    let status = json!({"status": {"containerStatuses": [container]}});
+    let (parameters, status) = (PatchParams::default(), Patch::Strategic(status));
+    let pods = role.namespace.api::<Pod>();
+    let patched = pods.patch_status("tracing-sampler-0", &parameters, &status);
+    patched.await.unwrap();
 }
 
 /// Otherwise two leaders could write different rings.
