@@ -226,7 +226,7 @@ impl Move {
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lasts = self.ends.duration_since(self.begins).unwrap_or_default();
-        write!(f, "traffic began to move within {lasts:.1?}")
+        write!(f, "traffic began to move in a period of {lasts:.1?}")
     }
 }
 
