@@ -110,7 +110,8 @@ fn ids(sent: &[Generated], which: fn(&Generated) -> &[String]) -> impl Iterator<
     sent.iter().flat_map(which).map(String::as_str)
 }
 
-fn is_split(trace: &Trace) -> bool {
+/// Returns true if only a part of the trace is in Jaeger.
+pub fn is_split(trace: &Trace) -> bool {
     trace.distinct < load::SPANS || trace.root.is_none()
 }
 
@@ -145,6 +146,7 @@ fn each_kind_of_difference_is_found() {
         distinct: load::SPANS,
         has_error: false,
         rule: Some(format!("policy/{rule}")),
+        ..Trace::default()
     };
     let mut found = Traces::from([
         (id(none), complete(ERRORS)),
