@@ -187,7 +187,8 @@ impl Session<'_> {
         self.sessions.rules.set_connected(true);
     }
 
-    /// Sends the counts that have changed, or none if the last report is old.
+    /// Sends the counts that have changed. Without changes, sends an empty report if the last one is
+    /// old.
     async fn report(&mut self) -> Result<(), SessionError> {
         let counts = self.sessions.rules.counts();
         let intervals = self.sessions.intervals;
