@@ -224,7 +224,7 @@ impl NamespaceSamplers {
 
 impl SamplersState {
     fn serve(&mut self, served: Arc<ServedRules>, now: Instant) {
-        self.history.push(served.clone());
+        self.history.push(&served);
         let policies = &served.policies;
         self.tallies
             .retain(|policy, _| policies.contains_key(policy));
