@@ -145,7 +145,7 @@ impl Peers {
     }
 
     /// Returns whether spans wait for a peer.
-    fn has_pending(&self) -> bool {
+    pub(crate) fn has_pending(&self) -> bool {
         let pending = self.forwarder.forward_pending();
         pending.iter().any(|(_, bytes)| *bytes > 0)
     }
