@@ -170,3 +170,22 @@ fn rule_to_proto(Rule { name, condition }: &Rule) -> proto::TailRule {
         condition: Some(condition),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use spoor_policy::Resolution;
+
+    use super::*;
+
+    #[test]
+    fn former_messages_are_freed() {
+        let table = Resolution::default().tail;
+        let served = ServedRules::new(&table, &Namespace::default(), Version::default(), None);
+        let message = served.message.clone();
+        let mut history = RulesHistory::default();
+        history.push(&served);
+        drop(served);
+        assert!(message.is_unique());
+        assert!(history.get(Version::default().sequence).is_some());
+    }
+}
