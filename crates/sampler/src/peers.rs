@@ -135,15 +135,11 @@ impl Peers {
 
     /// The ordinals of the peers that it calls: all members, and those for which spans are left.
     fn ordinals(&self) -> Vec<u16> {
-        let of_members = |rings: &Rings| {
-            let members = rings.members().max().unwrap_or_default();
-            u16::try_from(members).unwrap_or(Rings::MAX_MEMBERS)
-        };
         let members = match self.forwarder.rings() {
-            Some(rings) => of_members(&rings),
+            Some(rings) => rings.max_members(),
             // All samplers with smaller ordinals exist, and if there are others, the next one.
             None => {
-                let saved = self.saved.as_ref().map_or(0, of_members);
+                let saved = self.saved.as_ref().map_or(0, Rings::max_members);
                 saved.max(self.settings.own.saturating_add(2))
             }
         };
@@ -155,6 +151,7 @@ impl Peers {
             .collect()
     }
 
+    /// Returns whether spans wait for a peer.
     pub(crate) fn has_pending(&self) -> bool {
         let pending = self.forwarder.forward_pending();
         pending.iter().any(|(_, bytes)| *bytes > 0)

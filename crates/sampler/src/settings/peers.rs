@@ -27,15 +27,16 @@ pub struct PeersSettings {
 }
 
 impl SamplerArgs {
-    /// Reads the settings of peers, if there are any.
+    /// Reads the settings of peers, if there are any. `instance` is `None` if it cannot be read.
     pub(super) fn peers(
         &self,
-        instance: &str,
+        instance: Option<&str>,
         reader: &mut SettingsReader,
     ) -> Option<PeersSettings> {
         let address = self.peers.as_deref()?;
         let addresses = reader.check("--peers", addresses(address));
-        let own = reader.check("OTEL_RESOURCE_ATTRIBUTES", ordinal(instance));
+        let own = instance
+            .and_then(|instance| reader.check("OTEL_RESOURCE_ATTRIBUTES", ordinal(instance)));
         let required = [
             ("--journal", self.journal.is_some()),
             ("--stack", !self.stack.is_empty()),

@@ -155,9 +155,27 @@ fn invalid_setting_is_named(
     assert_eq!(named, [setting], "{errors:?}");
 }
 
+#[rstest]
+#[case::option(&["--memory", "1MiB"], "--memory")]
+#[case::peers(&["--peers", "sampler-{ordinal}:4320"], "--journal")]
+fn all_errors_are_reported_together(#[case] options: &[&str], #[case] setting: &str) {
+    let invalid = "SPOOR_CONTROL_ENDPOINT";
+    let InvalidSettings(errors) = read(options, &[(invalid, "operator")]).unwrap_err();
+    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    assert!(
+        named.contains(&invalid) && named.contains(&setting),
+        "{errors:?}"
+    );
+}
+
 #[test]
-fn all_errors_are_reported_together() {
-    let variables = [("SPOOR_CONTROL_ENDPOINT", "operator")];
-    let InvalidSettings(errors) = read(&["--memory", "1MiB"], &variables).unwrap_err();
-    assert_eq!(errors.len(), 2, "{errors:?}");
+fn errors_of_peers_are_reported_without_an_output() {
+    let variables = [
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler"),
+    ];
+    let InvalidSettings(errors) = read(&PEERS, &variables).unwrap_err();
+    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    assert!(named.contains(&"OTEL_TRACES_EXPORTER"), "{errors:?}");
+    assert!(named.contains(&"OTEL_RESOURCE_ATTRIBUTES"), "{errors:?}");
 }
