@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PropagationPolicy},
     core::{ApiResource, DynamicObject},
 };
 use parking_lot::Mutex;
@@ -251,8 +251,8 @@ impl Applier {
         call("apply", "PATCH", &kind, key, write).await
     }
 
-    /// Deletes an object, if it exists and is still the one with this uid. The objects that it owns
-    /// are deleted afterwards.
+    /// Deletes an object, if it exists and is still the one with this uid. `dependents` says what
+    /// becomes of the objects that it owns.
     ///
     /// # Errors
     /// [`ApplyError::Call`].
@@ -261,32 +261,12 @@ impl Applier {
         resource: &ApiResource,
         key: &Key,
         uid: &str,
+        dependents: PropagationPolicy,
     ) -> Result<(), ApplyError> {
-        let parameters = DeleteParams::background();
-        self.delete_with(parameters, resource, key, uid).await
-    }
-
-    /// Deletes an object as [`Applier::delete`] does, but not the objects that it owns.
-    ///
-    /// # Errors
-    /// [`ApplyError::Call`].
-    pub async fn delete_alone(
-        &self,
-        resource: &ApiResource,
-        key: &Key,
-        uid: &str,
-    ) -> Result<(), ApplyError> {
-        let parameters = DeleteParams::orphan();
-        self.delete_with(parameters, resource, key, uid).await
-    }
-
-    async fn delete_with(
-        &self,
-        parameters: DeleteParams,
-        resource: &ApiResource,
-        key: &Key,
-        uid: &str,
-    ) -> Result<(), ApplyError> {
+        let parameters = DeleteParams {
+            propagation_policy: Some(dependents),
+            ..DeleteParams::default()
+        };
         // The precondition protects an object that was deleted and created again by another client
         // since the watch saw it.
         let parameters = parameters.preconditions(kube::api::Preconditions {

@@ -10,6 +10,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+use kube::api::PropagationPolicy;
 use spoor_api::{API_VERSION, TracingStack, stack::SamplerEngine};
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
         labels::{Component, NAME},
     },
     parse::StackObject,
-    sampler::has_same_claims,
+    sampler,
     sources::RelatedObjects,
 };
 use crate::kubernetes::apply::{Applier, ApplyError, ApplyOutcome, Manifest};
@@ -71,18 +72,10 @@ pub async fn apply(
         let (resource, name) = (&manifest.resource, manifest.name());
         let live = children.find(|child| child.resource == *resource && child.key.name == name);
         names.insert((resource.kind.clone(), name.to_owned()));
-        if let Some(old) = live.filter(|child| is_of_an_earlier_stack(child, stack)) {
-            // The garbage collector would delete it, too, but later.
-            delete(applier, old, &mut report).await;
-            report.is_waiting = true;
-            continue;
-        }
-        if let Some(old) = live.filter(|child| has_other_claims(child, &manifest)) {
-            // Its pods stay, and belong to the next one.
-            let result = applier.delete_alone(&old.resource, &old.key, &old.live.uid);
-            if let Err(error) = result.await {
-                report.add_error(&error);
-            }
+        let former =
+            live.and_then(|child| Some((child, deletion_before(child, stack, &manifest)?)));
+        if let Some((old, dependents)) = former {
+            delete(applier, old, dependents, &mut report).await;
             report.is_waiting = true;
             continue;
         }
@@ -115,7 +108,7 @@ pub async fn apply(
         }
     }
     for child in obsolete_children(stack, related, &names, &desired.leave_components) {
-        delete(applier, child, &mut report).await;
+        delete(applier, child, PropagationPolicy::Background, &mut report).await;
     }
     report
 }
@@ -171,11 +164,19 @@ fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-/// Returns true for a StatefulSet whose claims have to change, which only a new one can have.
-fn has_other_claims(child: &StackChild, desired: &Manifest) -> bool {
+/// The way to delete an object that has to be gone before the desired one of its name can exist.
+fn deletion_before(
+    child: &StackChild,
+    stack: &StackObject,
+    desired: &Manifest,
+) -> Option<PropagationPolicy> {
+    if is_of_an_earlier_stack(child, stack) {
+        // The garbage collector would delete it, too, but later.
+        return Some(PropagationPolicy::Background);
+    }
     match &child.detail {
-        Detail::StatefulSet(set) => !has_same_claims(set, &desired.object.data),
-        _ => false,
+        Detail::StatefulSet(set) => sampler::deletion(set, &desired.object.data),
+        _ => None,
     }
 }
 
@@ -187,9 +188,15 @@ fn is_from_template(child: &StackChild) -> bool {
     child.resource.kind == PersistentVolumeClaim::KIND && is_samplers && !is_ours
 }
 
-async fn delete(applier: &Applier, child: &StackChild, report: &mut ApplyReport) {
+async fn delete(
+    applier: &Applier,
+    child: &StackChild,
+    dependents: PropagationPolicy,
+    report: &mut ApplyReport,
+) {
     let (resource, uid) = (&child.resource, &child.live.uid);
-    if let Err(error) = applier.delete(resource, &child.key, uid).await {
+    let deleted = applier.delete(resource, &child.key, uid, dependents);
+    if let Err(error) = deleted.await {
         report.add_error(&error);
     }
 }

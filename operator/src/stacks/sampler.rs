@@ -23,7 +23,7 @@ use k8s_openapi::{
 };
 use spoor_api::stack::{ManagedSampler, Stack};
 
-pub use self::claims::has_same_claims;
+pub use self::claims::deletion;
 use super::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     network::service_port,

@@ -12,6 +12,7 @@ use axum::{Router, routing::get};
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use spoor_api::tracing_stack::Quantity;
 use spoor_operator::kubernetes::{apply::Applier, resources::tracing_stacks, watch::Key};
 use tokio::net::TcpListener;
 
@@ -129,8 +130,8 @@ async fn samplers_are_scaled_in_steps() {
 
 /// The API server refuses to change the template of claims.
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_are_added_by_a_new_stateful_set() {
-    let test = "claims_are_added_by_a_new_stateful_set";
+async fn claims_change_by_a_new_stateful_set() {
+    let test = "claims_change_by_a_new_stateful_set";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -138,19 +139,40 @@ async fn claims_are_added_by_a_new_stateful_set() {
     let role = Stacks::start(&namespace).await;
     apply(&role, 1).await;
     until("the sampler", async || replicas(&role).await == Some(1)).await;
-    let sets = namespace.api::<StatefulSet>();
-    let former = sets.get("tracing-sampler").await.unwrap();
-    let storage = json!({"size": "1Gi", "claim": {}});
-    role.apply(
-        "tracing",
-        json!({"sampler": {"engine": "Spoor", "storage": storage}}),
-    )
+    apply_claim(&role, "1Gi").await;
+    // Its pods have no claim, and cannot get one.
+    finish_deletion(&role, "foregroundDeletion").await;
+    until("the next one has a template", async || {
+        template_bytes(&role).await == Some(1 << 30)
+    })
     .await;
-    // The garbage collector, which a bare API server does not have, then removes the finalizer.
-    until("the former one is deleted alone", async || {
+    let claims = namespace.api::<PersistentVolumeClaim>();
+    let claim = claims.get("journal-tracing-sampler-0").await.unwrap();
+    assert!(claim.metadata.owner_references.is_some());
+
+    apply_claim(&role, "2Gi").await;
+    // Its pods stay, and keep their claims.
+    finish_deletion(&role, "orphan").await;
+    until("the next one has the size", async || {
+        template_bytes(&role).await == Some(2 << 30)
+    })
+    .await;
+    role.stop().await;
+}
+
+async fn apply_claim(role: &Stacks<'_>, size: &str) {
+    let storage = json!({"size": size, "claim": {}});
+    let sampler = json!({"engine": "Spoor", "storage": storage});
+    role.apply("tracing", json!({"sampler": sampler})).await;
+}
+
+/// Waits until the StatefulSet is being deleted with this finalizer, and removes it, as the garbage
+/// collector does, which a bare API server does not have.
+async fn finish_deletion(role: &Stacks<'_>, finalizer: &str) {
+    let sets = role.namespace.api::<StatefulSet>();
+    until(finalizer, async || {
         let set = sets.get("tracing-sampler").await.unwrap();
-        let finalizers = set.metadata.finalizers.unwrap_or_default();
-        set.metadata.uid == former.metadata.uid && finalizers == ["orphan"]
+        set.metadata.finalizers.unwrap_or_default() == [finalizer]
     })
     .await;
     let finalizers = json!({"metadata": {"finalizers": null}});
@@ -158,16 +180,16 @@ async fn claims_are_added_by_a_new_stateful_set() {
     sets.patch("tracing-sampler", &parameters, &patch)
         .await
         .unwrap();
-    until("the next one has a template", async || {
-        let set = sets.get_opt("tracing-sampler").await.unwrap();
-        let templates = set.and_then(|set| set.spec?.volume_claim_templates);
-        templates.is_some_and(|templates| templates.len() == 1)
-    })
-    .await;
-    let claims = namespace.api::<PersistentVolumeClaim>();
-    let claim = claims.get("journal-tracing-sampler-0").await.unwrap();
-    assert!(claim.metadata.owner_references.is_some());
-    role.stop().await;
+}
+
+/// The size in the template of the StatefulSet's claims, in bytes.
+async fn template_bytes(role: &Stacks<'_>) -> Option<u128> {
+    let sets = role.namespace.api::<StatefulSet>();
+    let set = sets.get_opt("tracing-sampler").await.unwrap();
+    let set = serde_json::to_value(set).unwrap();
+    let size = set.pointer("/spec/volumeClaimTemplates/0/spec/resources/requests/storage");
+    let size = Quantity(size?.as_str()?.to_owned());
+    Some(size.millionths().unwrap() / 1_000_000)
 }
 
 /// Otherwise two leaders could write different rings.
