@@ -34,6 +34,16 @@ pub struct DesiredObjects {
     pub leave_components: Vec<&'static str>,
 }
 
+impl DesiredObjects {
+    /// Returns true if the stack's sampler should exist, or be left as it is.
+    #[must_use]
+    pub fn has_sampler(&self) -> bool {
+        let is_left = self.leave_components.contains(&Component::Sampler.as_str());
+        let mut objects = self.apply.iter();
+        is_left || objects.any(|manifest| manifest.resource.kind == StatefulSet::KIND)
+    }
+}
+
 /// The result of applying objects.
 #[derive(Debug, Default)]
 pub struct ApplyReport {

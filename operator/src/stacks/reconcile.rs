@@ -28,7 +28,7 @@ use super::{
     parse::{StackObject, parse},
     pod_failure::recovers_in,
     route::{self, CollectorAction, RoutePlan},
-    sampler,
+    sampler_probe::may_return_to_own_collector,
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
     validate::validate,
@@ -44,7 +44,7 @@ use crate::{
 
 /// The delay before the next attempt after a failure that may be temporary.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
-/// The interval at which samplers are read while their number changes.
+/// The interval at which samplers are read while their number changes, or until they can end.
 const SCALING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reconciles stacks.
@@ -117,7 +117,7 @@ impl Reconciler {
             collector_exists: health.has_engine(engine) || health.has_engine(engine.other()),
             former_engine_exists: is_managed && health.has_engine(engine.other()),
         };
-        let route_plan = route::plan(&stack, &state, now);
+        let mut route_plan = route::plan(&stack, &state, now);
         let needs_collector = route_plan.collector == CollectorAction::Run;
         let samplers = parsed.status.sampler.as_ref();
         let scaling = match needs_collector {
@@ -142,6 +142,14 @@ impl Reconciler {
         if !is_managed && may_return_to_own_collector(&stack, &related, &health) {
             let collector = Component::Collector.as_str();
             desired.leave_components.push(collector);
+        }
+        // Its traces may wait for longer than the time planned, and what it keeps waits for Jaeger.
+        let is_obsolete = health.sampler.exists && !desired.has_sampler();
+        if is_obsolete && self.hold_spans(&stack, &related).await {
+            let parts = components_of(SamplerEngine::Spoor);
+            desired.leave_components.extend(parts);
+            route_plan.keeps_former_engine = true;
+            route_plan.replan_in = Some(SCALING_INTERVAL);
         }
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report
@@ -368,23 +376,6 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
         engine,
         since: since.and_then(|since| since.parse().ok()),
     })
-}
-
-/// Returns true while a pod of the sampler may return spans to the Collector that the operator ran
-/// until the stack got an existing one.
-fn may_return_to_own_collector(
-    stack: &Stack,
-    related: &RelatedObjects,
-    health: &StackHealth,
-) -> bool {
-    if stack.sampler.engine() != SamplerEngine::Spoor {
-        return false;
-    }
-    let set = status::sampler_set(stack, related);
-    let output = set.and_then(sampler::output);
-    let is_own = output == Some(collector::pipelines::kept_url(stack).as_str());
-    // Also while its pods are being replaced.
-    is_own || (output.is_some() && !health.sampler.is_complete)
 }
 
 /// The objects to apply now, and those to leave as they are.

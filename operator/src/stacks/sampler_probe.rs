@@ -1,22 +1,22 @@
-//! Plans the scaling of a stack's samplers by what their metrics report.
+//! Plans the scaling and the end of a stack's samplers by what their metrics report.
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use spoor_api::{
-    stack::{Sampler, Stack},
+    stack::{Sampler, SamplerEngine, Stack},
     tracing_stack::SamplerStatus,
 };
 
 use super::{
-    collector::samples::MetricSample,
+    collector::{self, samples::MetricSample},
     parse::StackObject,
     pod_failure::not_terminating,
     reconcile::Reconciler,
     rings::{self, SamplerReading, ScalingPlan, ScalingState},
     sampler,
     sources::RelatedObjects,
-    status::sampler_set,
+    status::{StackHealth, sampler_set},
 };
 
 const RINGS_GENERATION: &str = "spoor_sampler_rings_generation";
@@ -63,6 +63,14 @@ impl Reconciler {
         let readings = self.read_samplers(stack, related, replicas).await;
         let readings = &readings;
         Some(rings::plan(&ScalingState { readings, ..state }, now))
+    }
+
+    /// Returns true if a sampler of the stack reports that it has traces or spans. One that does not
+    /// report is not waited for, since it may never do so again.
+    pub(super) async fn hold_spans(&self, stack: &Stack, related: &RelatedObjects) -> bool {
+        let count = running_samplers(stack, related, None);
+        let readings = self.read_samplers(stack, related, count).await;
+        readings.iter().flatten().any(|it| it.undelivered > 0)
     }
 
     /// Reads the metrics of the samplers with the ordinals below a number.
@@ -132,6 +140,23 @@ fn running_samplers(
         None => previous.and_then(|status| u16::try_from(status.replicas).ok()),
     };
     replicas.unwrap_or_default()
+}
+
+/// Returns true while a pod of the sampler may return spans to the Collector that the operator ran
+/// until the stack got an existing one.
+pub(super) fn may_return_to_own_collector(
+    stack: &Stack,
+    related: &RelatedObjects,
+    health: &StackHealth,
+) -> bool {
+    if stack.sampler.engine() != SamplerEngine::Spoor {
+        return false;
+    }
+    let set = sampler_set(stack, related);
+    let output = set.and_then(sampler::output);
+    let is_own = output == Some(collector::pipelines::kept_url(stack).as_str());
+    // Also while its pods are being replaced.
+    is_own || (output.is_some() && !health.sampler.is_complete)
 }
 
 #[cfg(test)]

@@ -9,14 +9,17 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::PersistentVolumeClaim,
+};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use spoor_api::tracing_stack::Quantity;
 use spoor_operator::kubernetes::{apply::Applier, resources::tracing_stacks, watch::Key};
 use tokio::net::TcpListener;
 
-use super::{Stacks, until};
+use super::{Stacks, is_settled, until};
 use crate::{apiserver, role::sampling_policy::condition};
 
 /// The samplers' port of metrics. Each has an address of its own.
@@ -65,6 +68,18 @@ impl Gauges {
     }
 }
 
+/// Creates the pod of a sampler with these metrics.
+async fn start_sampler(role: &Stacks<'_>, ordinal: usize, ip: &str, gauges: &Gauges) {
+    let labels = [
+        ("app.kubernetes.io/managed-by", "spoor-operator"),
+        ("app.kubernetes.io/instance", "tracing"),
+        ("app.kubernetes.io/name", "sampler"),
+    ];
+    let name = format!("tracing-sampler-{ordinal}");
+    role.namespace.ready_pod(&name, &labels, ip).await;
+    gauges.serve(ip).await;
+}
+
 async fn apply(role: &Stacks<'_>, replicas: u16) {
     let sampler = json!({"engine": "Spoor", "replicas": replicas});
     role.apply("tracing", json!({"sampler": sampler})).await;
@@ -92,14 +107,7 @@ async fn samplers_are_scaled_in_steps() {
     let role = Stacks::start(&namespace).await;
     let gauges = Gauges::default();
     for (ordinal, ip) in ["127.0.94.1", "127.0.94.2"].into_iter().enumerate() {
-        let labels = [
-            ("app.kubernetes.io/managed-by", "spoor-operator"),
-            ("app.kubernetes.io/instance", "tracing"),
-            ("app.kubernetes.io/name", "sampler"),
-        ];
-        let name = format!("tracing-sampler-{ordinal}");
-        namespace.ready_pod(&name, &labels, ip).await;
-        gauges.serve(ip).await;
+        start_sampler(&role, ordinal, ip, &gauges).await;
     }
 
     apply(&role, 1).await;
@@ -125,6 +133,39 @@ async fn samplers_are_scaled_in_steps() {
     assert_eq!(replicas(&role).await, Some(2), "the second one holds spans");
     gauges.undelivered.store(0, Ordering::Relaxed);
     until("one sampler", async || replicas(&role).await == Some(1)).await;
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unneeded_sampler_stays_until_it_is_empty() {
+    let test = "unneeded_sampler_stays_until_it_is_empty";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-leaving").await;
+    let role = Stacks::start(&namespace).await;
+    let gauges = Gauges::default();
+    gauges.undelivered.store(1, Ordering::Relaxed);
+    start_sampler(&role, 0, "127.0.95.1", &gauges).await;
+    apply(&role, 1).await;
+    until("the stack", async || {
+        role.exists::<Deployment>("tracing-collector").await
+            && role.exists::<Deployment>("tracing-jaeger").await
+    })
+    .await;
+    role.run_pods().await;
+    role.wait_for_status("tracing", is_settled).await;
+
+    let existing = json!({"otlp": "collector.tools.svc:4317"});
+    role.apply("tracing", json!({"collector": {"existing": existing}}))
+        .await;
+    let stays = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
+    role.wait_for_status("tracing", stays).await;
+    assert_eq!(replicas(&role).await, Some(1));
+    assert!(role.exists::<Deployment>("tracing-collector").await);
+    gauges.undelivered.store(0, Ordering::Relaxed);
+    until("no sampler", async || replicas(&role).await.is_none()).await;
+    role.wait_for_status("tracing", is_settled).await;
     role.stop().await;
 }
 
