@@ -20,9 +20,6 @@ use std::{
 use jiff::Timestamp;
 use spoor_api::tracing_stack::SamplerRings;
 
-/// The most members of a ring that samplers accept.
-const MAX_MEMBERS: u32 = 64;
-
 /// The state of a sampler, as far as its stack's rings depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SamplerReading {
@@ -110,7 +107,7 @@ struct Scaling<'a> {
 impl<'a> Scaling<'a> {
     fn of(state: &'a ScalingState<'a>) -> Option<Self> {
         let rings = state.rings?;
-        let is_valid = |members: &u32| (1..=MAX_MEMBERS).contains(members);
+        let is_valid = |members: &u32| (1..=SamplerRings::MAX_MEMBERS).contains(members);
         if !rings.members.iter().all(is_valid) {
             return None;
         }
