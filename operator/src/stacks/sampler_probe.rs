@@ -20,6 +20,7 @@ use super::{
 };
 
 const RINGS_GENERATION: &str = "spoor_sampler_rings_generation";
+const RULES: &str = "spoor_sampler_rules";
 const SETTLED_GENERATION: &str = "spoor_sampler_rings_settled_generation";
 const FORWARD_PENDING: &str = "spoor_sampler_forward_pending";
 const UNDELIVERED: &str = "spoor_sampler_undelivered";
@@ -67,7 +68,11 @@ impl Reconciler {
 
     /// Returns true if a sampler of the stack reports that it has traces or spans. One that does not
     /// report is not waited for, since it may never do so again.
-    pub(super) async fn hold_spans(&self, stack: &Stack, related: &RelatedObjects) -> bool {
+    pub(super) async fn has_undelivered_spans(
+        &self,
+        stack: &Stack,
+        related: &RelatedObjects,
+    ) -> bool {
         let count = running_samplers(stack, related, None);
         let readings = self.read_samplers(stack, related, count).await;
         readings.iter().flatten().any(|it| it.undelivered > 0)
@@ -118,6 +123,7 @@ impl SamplerReading {
         });
         Some(Self {
             rings_generation: gauge(RINGS_GENERATION)?,
+            has_rules: gauge(RULES).is_some(),
             settled_generation: gauge(SETTLED_GENERATION)?,
             forward_pending: pending.collect::<Option<_>>()?,
             undelivered: gauge(UNDELIVERED)?,
@@ -169,6 +175,7 @@ mod tests {
 
     const METRICS: &str = "# TYPE spoor_sampler_rings_generation gauge\n\
         spoor_sampler_rings_generation 1800000000123\n\
+        spoor_sampler_rules{version=\"1\",digest=\"0\"} 1\n\
         spoor_sampler_rings_settled_generation 1800000000001\n\
         spoor_sampler_forward_pending{peer=\"0\"} 0\n\
         spoor_sampler_forward_pending{peer=\"12\"} 34\n\
@@ -178,6 +185,7 @@ mod tests {
     fn reads_the_gauges_of_a_sampler() {
         let expected = SamplerReading {
             rings_generation: 1_800_000_000_123,
+            has_rules: true,
             settled_generation: 1_800_000_000_001,
             forward_pending: BTreeMap::from([(0, 0), (12, 34)]),
             undelivered: 5,

@@ -48,6 +48,7 @@ impl Gauges {
                 .map(|gauge| gauge.load(Ordering::Relaxed));
         format!(
             "spoor_sampler_rings_generation {generation}\n\
+             spoor_sampler_rules{{version=\"1\",digest=\"0\"}} 1\n\
              spoor_sampler_rings_settled_generation {settled}\n\
              spoor_sampler_undelivered {undelivered}\n\
              # EOF\n"
