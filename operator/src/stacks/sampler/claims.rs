@@ -71,14 +71,15 @@ pub fn deletion(live: &StatefulSet, desired: &Value) -> Option<PropagationPolicy
 }
 
 /// The StorageClass and the size of the template, if there is one.
-fn class_and_size(set: &Value) -> Option<(Option<&str>, Option<u128>)> {
+fn class_and_size(set: &Value) -> Option<(Option<&str>, Option<Result<u128, &str>>)> {
     let claim = set.pointer("/spec/volumeClaimTemplates/0/spec")?;
     let class = claim.get("storageClassName").and_then(Value::as_str);
     let size = claim.pointer("/resources/requests/storage");
-    // The API server writes sizes in another unit.
-    let size = size.and_then(Value::as_str).and_then(|size| {
-        let size = tracing_stack::Quantity(size.to_owned());
-        size.millionths().ok()
+    // The API server may write sizes in another unit. Above 931 GiB they have more digits than a
+    // user may write, and are compared as texts.
+    let size = size.and_then(Value::as_str).map(|size| {
+        let millionths = tracing_stack::Quantity(size.to_owned()).millionths();
+        millionths.map_err(|_| size)
     });
     Some((class, size))
 }
@@ -113,6 +114,17 @@ mod tests {
         let live = json!({"spec": {"selector": {}, "serviceName": "a", "template": {}}});
         let live = serde_json::from_value(live).unwrap();
         assert_eq!(deletion(&live, &set(&desired)), expected);
+    }
+
+    #[rstest]
+    #[case::same_size("1099511627776", None)]
+    #[case::smaller("1020054732800", Some(PropagationPolicy::Orphan))]
+    fn long_sizes_are_compared(#[case] desired: &str, #[case] expected: Option<PropagationPolicy>) {
+        let mut live = set(&template(None, "1099511627776"));
+        live["spec"]["selector"] = json!({});
+        live["spec"]["template"] = json!({});
+        let live = serde_json::from_value(live).unwrap();
+        assert_eq!(deletion(&live, &set(&template(None, desired))), expected);
     }
 
     #[rstest]
