@@ -145,7 +145,7 @@ impl Reconciler {
         }
         // Its traces may wait for longer than the time planned, and what it keeps waits for Jaeger.
         let is_obsolete = health.sampler.exists && !desired.has_sampler();
-        if is_obsolete && self.has_undelivered_spans(&stack, &related).await {
+        if is_obsolete && self.may_have_spans(&stack, &related, &health).await {
             let parts = components_of(SamplerEngine::Spoor);
             desired.leave_components.extend(parts);
             route_plan.keeps_former_engine = true;

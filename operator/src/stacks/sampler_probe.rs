@@ -66,16 +66,19 @@ impl Reconciler {
         Some(rings::plan(&ScalingState { readings, ..state }, now))
     }
 
-    /// Returns true if a sampler of the stack reports that it has traces or spans. One that does not
-    /// report is not waited for, since it may never do so again.
-    pub(super) async fn has_undelivered_spans(
+    /// Returns true unless each sampler of the stack that is ready reports that it has no traces or
+    /// spans. Others are not waited for, since they may never be ready again.
+    pub(super) async fn may_have_spans(
         &self,
         stack: &Stack,
         related: &RelatedObjects,
+        health: &StackHealth,
     ) -> bool {
         let count = running_samplers(stack, related, None);
         let readings = self.read_samplers(stack, related, count).await;
-        readings.iter().flatten().any(|it| it.undelivered > 0)
+        let ready = usize::try_from(health.ready_samplers).unwrap_or(usize::MAX);
+        let readings: Vec<SamplerReading> = readings.into_iter().flatten().collect();
+        readings.len() < ready || readings.iter().any(|it| it.undelivered > 0)
     }
 
     /// Reads the metrics of the samplers with the ordinals below a number.
