@@ -28,7 +28,7 @@ use super::{
     parse::{StackObject, parse},
     pod_failure::recovers_in,
     route::{self, CollectorAction, RoutePlan},
-    sampler_probe::may_return_to_own_collector,
+    sampler_probe::SCALING_INTERVAL,
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
     validate::validate,
@@ -44,8 +44,6 @@ use crate::{
 
 /// The delay before the next attempt after a failure that may be temporary.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
-/// The interval at which samplers are read while their number changes, or until they can end.
-const SCALING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reconciles stacks.
 pub struct Reconciler {
@@ -139,18 +137,8 @@ impl Reconciler {
             .plan_rollout(&stack, object, &related, built.tiers.as_ref(), now)
             .await;
         let mut desired = desired_objects(built, &plan, &route_plan, engine);
-        if !is_managed && may_return_to_own_collector(&stack, &related, &health) {
-            let collector = Component::Collector.as_str();
-            desired.leave_components.push(collector);
-        }
-        // Its traces may wait for longer than the time planned, and what it keeps waits for Jaeger.
-        let is_obsolete = health.sampler.exists && !desired.has_sampler();
-        if is_obsolete && self.may_have_spans(&stack, &related, &health).await {
-            let parts = components_of(SamplerEngine::Spoor);
-            desired.leave_components.extend(parts);
-            route_plan.keeps_former_engine = true;
-            route_plan.replan_in = Some(SCALING_INTERVAL);
-        }
+        self.leave_former_sampler(&stack, &related, &health, &mut desired, &mut route_plan)
+            .await;
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report
             .problems

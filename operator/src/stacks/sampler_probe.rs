@@ -1,24 +1,31 @@
 //! Plans the scaling and the end of a stack's samplers by what their metrics report.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use spoor_api::{
-    stack::{Sampler, SamplerEngine, Stack},
+    stack::{Collector, Sampler, SamplerEngine, Stack},
     tracing_stack::SamplerStatus,
 };
 
 use super::{
+    apply::DesiredObjects,
     collector::{self, samples::MetricSample},
+    objects::labels::Component,
     parse::StackObject,
     pod_failure::not_terminating,
     reconcile::Reconciler,
     rings::{self, SamplerReading, ScalingPlan, ScalingState},
+    route::RoutePlan,
     sampler,
     sources::RelatedObjects,
     status::{StackHealth, sampler_set},
 };
 
+/// The interval at which samplers are read while their number changes, or until they can end.
+pub(super) const SCALING_INTERVAL: Duration = Duration::from_secs(5);
 const RINGS_GENERATION: &str = "spoor_sampler_rings_generation";
 const RULES: &str = "spoor_sampler_rules";
 const SETTLED_GENERATION: &str = "spoor_sampler_rings_settled_generation";
@@ -66,9 +73,34 @@ impl Reconciler {
         Some(rings::plan(&ScalingState { readings, ..state }, now))
     }
 
+    /// Leaves what the stack no longer needs while it may have spans: the Collector to which a
+    /// sampler returns them, and a sampler. Its traces may wait for longer than a change of route or
+    /// engine takes, and what it keeps waits for Jaeger.
+    pub(super) async fn leave_former_sampler(
+        &self,
+        stack: &Stack,
+        related: &RelatedObjects,
+        health: &StackHealth,
+        desired: &mut DesiredObjects,
+        route_plan: &mut RoutePlan,
+    ) {
+        let is_existing = matches!(stack.collector, Collector::Existing(_));
+        if is_existing && may_return_to_own_collector(stack, related, health) {
+            let collector = Component::Collector.as_str();
+            desired.leave_components.push(collector);
+        }
+        let is_obsolete = health.sampler.exists && !desired.has_sampler();
+        if is_obsolete && self.may_have_spans(stack, related, health).await {
+            let parts = Component::of_engine(SamplerEngine::Spoor).map(Component::as_str);
+            desired.leave_components.extend(parts);
+            route_plan.keeps_former_engine = true;
+            route_plan.replan_in = Some(SCALING_INTERVAL);
+        }
+    }
+
     /// Returns true unless each sampler of the stack that is ready reports that it has no traces or
     /// spans. Others are not waited for, since they may never be ready again.
-    pub(super) async fn may_have_spans(
+    async fn may_have_spans(
         &self,
         stack: &Stack,
         related: &RelatedObjects,
@@ -153,7 +185,7 @@ fn running_samplers(
 
 /// Returns true while a pod of the sampler may return spans to the Collector that the operator ran
 /// until the stack got an existing one.
-pub(super) fn may_return_to_own_collector(
+fn may_return_to_own_collector(
     stack: &Stack,
     related: &RelatedObjects,
     health: &StackHealth,
