@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PropagationPolicy},
     core::{ApiResource, DynamicObject},
 };
 use parking_lot::Mutex;
@@ -252,8 +252,8 @@ impl Applier {
         call("apply", "PATCH", &kind, key, write).await
     }
 
-    /// Deletes an object, if it exists and is still the one with this uid. The objects that it owns
-    /// are deleted afterwards.
+    /// Deletes an object, if it exists and is still the one with this uid. `dependents` says what
+    /// becomes of the objects that it owns.
     ///
     /// # Errors
     /// [`ApplyError::Call`].
@@ -262,10 +262,15 @@ impl Applier {
         resource: &ApiResource,
         key: &Key,
         uid: &str,
+        dependents: PropagationPolicy,
     ) -> Result<(), ApplyError> {
+        let parameters = DeleteParams {
+            propagation_policy: Some(dependents),
+            ..DeleteParams::default()
+        };
         // The precondition protects an object that was deleted and created again by another client
         // since the watch saw it.
-        let parameters = DeleteParams::background().preconditions(kube::api::Preconditions {
+        let parameters = parameters.preconditions(kube::api::Preconditions {
             uid: Some(uid.to_owned()),
             ..Default::default()
         });

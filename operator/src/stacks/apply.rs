@@ -10,6 +10,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+use kube::api::PropagationPolicy;
 use spoor_api::{API_VERSION, TracingStack, stack::SamplerEngine};
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
         labels::{Component, NAME},
     },
     parse::StackObject,
-    sampler::{add_token, has_same_claims, may_be_missing},
+    sampler::{self, add_token, may_be_missing},
     sources::RelatedObjects,
 };
 use crate::kubernetes::apply::{Applier, ApplyError, ApplyOutcome, Manifest};
@@ -31,6 +32,16 @@ pub struct DesiredObjects {
     pub apply: Vec<Manifest>,
     /// The components whose objects are left as they are.
     pub leave_components: Vec<&'static str>,
+}
+
+impl DesiredObjects {
+    /// Returns true if the stack's sampler should exist, or be left as it is.
+    #[must_use]
+    pub fn has_sampler(&self) -> bool {
+        let is_left = self.leave_components.contains(&Component::Sampler.as_str());
+        let mut objects = self.apply.iter();
+        is_left || objects.any(|manifest| manifest.resource.kind == StatefulSet::KIND)
+    }
 }
 
 /// The result of applying objects.
@@ -71,8 +82,10 @@ pub async fn apply(
         let (resource, name) = (&manifest.resource, manifest.name());
         let live = children.find(|child| child.resource == *resource && child.key.name == name);
         names.insert((resource.kind.clone(), name.to_owned()));
-        if let Some(old) = live.filter(|child| must_be_replaced(child, stack, &manifest)) {
-            delete(applier, old, &mut report).await;
+        let former =
+            live.and_then(|child| Some((child, deletion_before(child, stack, &manifest)?)));
+        if let Some((old, dependents)) = former {
+            delete(applier, old, dependents, &mut report).await;
             report.is_waiting = true;
             continue;
         }
@@ -109,7 +122,7 @@ pub async fn apply(
         }
     }
     for child in obsolete_children(stack, related, &names, &desired.leave_components) {
-        delete(applier, child, &mut report).await;
+        delete(applier, child, PropagationPolicy::Background, &mut report).await;
     }
     report
 }
@@ -179,23 +192,24 @@ fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {
     volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.as_str()))
 }
 
-/// Returns true for an object that is deleted before the desired one is created: one of an earlier
-/// stack, which the garbage collector would delete later, or a StatefulSet with other claims, which
-/// cannot be changed. The latter's pods end with it: the StatefulSet's controller adopts pods without
-/// a claim, but does not replace them.
-fn must_be_replaced(child: &StackChild, stack: &StackObject, desired: &Manifest) -> bool {
-    is_of_an_earlier_stack(child, stack) || has_other_claims(child, desired)
-}
-
 fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
     let owner = child.owner.as_ref();
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-fn has_other_claims(child: &StackChild, desired: &Manifest) -> bool {
+/// The way to delete an object that has to be gone before the desired one of its name can exist.
+fn deletion_before(
+    child: &StackChild,
+    stack: &StackObject,
+    desired: &Manifest,
+) -> Option<PropagationPolicy> {
+    if is_of_an_earlier_stack(child, stack) {
+        // The garbage collector would delete it, too, but later.
+        return Some(PropagationPolicy::Background);
+    }
     match &child.detail {
-        Detail::StatefulSet(set) => !has_same_claims(set, &desired.object.data),
-        _ => false,
+        Detail::StatefulSet(set) => sampler::deletion(set, &desired.object.data),
+        _ => None,
     }
 }
 
@@ -207,9 +221,15 @@ fn is_from_template(child: &StackChild) -> bool {
     child.resource.kind == PersistentVolumeClaim::KIND && is_samplers && !is_ours
 }
 
-async fn delete(applier: &Applier, child: &StackChild, report: &mut ApplyReport) {
+async fn delete(
+    applier: &Applier,
+    child: &StackChild,
+    dependents: PropagationPolicy,
+    report: &mut ApplyReport,
+) {
     let (resource, uid) = (&child.resource, &child.live.uid);
-    if let Err(error) = applier.delete(resource, &child.key, uid).await {
+    let deleted = applier.delete(resource, &child.key, uid, dependents);
+    if let Err(error) = deleted.await {
         report.add_error(&error);
     }
 }

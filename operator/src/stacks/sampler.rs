@@ -25,7 +25,7 @@ use k8s_openapi::{
 use spoor_api::stack::{ManagedSampler, Stack};
 
 pub use self::{
-    claims::has_same_claims,
+    claims::deletion,
     token::{add_token, may_be_missing},
 };
 use super::objects::{
@@ -236,7 +236,7 @@ fn container(input: &SamplerInput<'_>) -> Container {
             &format!("{limit}Mi"),
         )),
         // The journal is read before the first response.
-        startup_probe: Some(pod::http_probe("/healthz", OPS, 1, 120)),
+        startup_probe: Some(pod::http_probe("/healthz", OPS, 1, start_seconds(sampler))),
         readiness_probe: Some(pod::http_probe("/readyz", OPS, 2, 3)),
         liveness_probe: Some(pod::http_probe("/healthz", OPS, 10, 6)),
         volume_mounts: Some(vec![
@@ -247,6 +247,16 @@ fn container(input: &SamplerInput<'_>) -> Container {
         ]),
         ..Container::default()
     }
+}
+
+/// The time for a start, in seconds: longer with a large journal, which would otherwise never be read
+/// to its end.
+fn start_seconds(sampler: &ManagedSampler) -> i32 {
+    const MIN_SECONDS: u64 = 120;
+    // Of a slow disk.
+    const BYTES_PER_SECOND: u64 = 10 * MIB;
+    let seconds = (sampler.storage.size / BYTES_PER_SECOND).max(MIN_SECONDS);
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {

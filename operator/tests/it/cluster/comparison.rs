@@ -78,6 +78,18 @@ impl Comparison {
             unnamed: found.iter().filter(is_unnamed).count(),
         }
     }
+
+    /// Asserts that there are traces that are certainly kept, and no difference.
+    pub fn assert_clean(&self) {
+        let clean = Self {
+            sent: self.sent,
+            found: self.found,
+            expected: self.expected,
+            ..Self::default()
+        };
+        assert_eq!(*self, clean);
+        assert!(self.expected > 0, "no trace is certainly kept");
+    }
 }
 
 impl fmt::Display for Comparison {

@@ -153,6 +153,7 @@ fn sampler_has_the_settings_of_the_stack() {
     assert_eq!(container["imagePullPolicy"], "Always");
     assert_eq!(container["args"], json!(["run", "sampler"]));
     assert_eq!(container["resources"]["limits"]["memory"], "1280Mi");
+    assert_eq!(container["startupProbe"]["failureThreshold"], 204);
     let variables = variables(container);
     for (name, value) in [
         (
