@@ -60,15 +60,15 @@ impl Forwarder {
         self.shared.state().saturated()
     }
 
-    /// A peer has nothing accepted before this time left for this sampler. Traces that are due by
-    /// then may be decided.
+    /// Records a peer's report that it has nothing left for this sampler that was accepted before
+    /// `until`. Traces that are due by then may be decided.
     ///
     /// The time is that of the last response that the peer had received when it reported, less the
     /// age of its oldest spans for this sampler.
-    pub fn heard(&self, peer: u16, until: Instant) {
+    pub fn record_report(&self, peer: u16, until: Instant) {
         let mut state = self.shared.state();
         if let Some(peers) = &mut state.peers {
-            peers.heard(peer, until, Instant::now());
+            peers.record_report(peer, until, Instant::now());
         }
     }
 

@@ -114,7 +114,7 @@ impl Appender<'_> {
         let (true, Some(journal)) = (is_newer, &mut *self.journal) else {
             return is_newer;
         };
-        // By their segments, the traces that began before are told from later ones.
+        // By their segments, the traces that began before are distinguished from later ones.
         let segment = journal.begin_segment().unwrap_or_else(|error| {
             journal.warn(&error);
             // Traces of the present segment count as earlier ones, too.

@@ -122,8 +122,8 @@ impl State {
         let has_former = self.rings().is_some_and(|(rings, _)| rings.has_former());
         let mut forward = self.parts.next(peer, has_former, now);
         // Until the others have reported once, spans that an earlier process handed over count.
-        let unheard = peers.and_then(|peers| peers.unheard_since());
-        if let Some(since) = unheard.filter(|_| has_former) {
+        let unreported = peers.and_then(|peers| peers.unreported_since());
+        if let Some(since) = unreported.filter(|_| has_former) {
             let age = now.saturating_duration_since(since);
             forward.pending = forward.pending.max(age);
         }

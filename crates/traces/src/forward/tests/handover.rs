@@ -332,7 +332,9 @@ fn decisions_wait_for_the_spans_of_peers() {
     first.set_table(table(true, "0%"));
     assert_eq!(waits_until(&mut first, true), 1);
     let until = Instant::now() + Duration::from_secs(20);
-    first.state().peers.as_mut().unwrap().heard(1, until, until);
+    if let Some(peers) = &mut first.state().peers {
+        peers.record_report(1, until, until);
+    }
     assert_eq!(waits_until(&mut first, false), 0);
 }
 
