@@ -8,7 +8,11 @@ use super::{
     ring::{Rings, Visited},
     writer::RequestWriter,
 };
-use crate::{TraceId, scan::Scanned};
+use crate::{
+    ScanError, TraceId,
+    memory::Reservation,
+    scan::{Scanned, SourceLimits, scan_within},
+};
 
 /// A request, divided by the samplers that its spans go to.
 #[derive(Debug)]
@@ -17,6 +21,14 @@ pub(super) struct Division {
     pub(super) generation: u64,
     pub(super) here: Here,
     pub(super) parts: Vec<Part>,
+}
+
+/// A division, with what a scan has found in the spans that stay.
+#[derive(Debug)]
+pub(super) struct Divided<'a> {
+    pub(super) division: Division,
+    /// `None` if they are not a request of their own, or were not scanned yet.
+    pub(super) staying: Option<Scanned<'a>>,
 }
 
 /// The spans of a request that stay.
@@ -55,6 +67,14 @@ impl Division {
             generation: 0,
             here: Here::All,
             parts: Vec::new(),
+        }
+    }
+
+    /// The spans that stay, if they are a request of their own. A copy shares its bytes.
+    pub(super) fn staying(&self) -> Option<Bytes> {
+        match &self.here {
+            Here::Request(request) => Some(request.clone()),
+            Here::All | Here::Nothing => None,
         }
     }
 
@@ -111,6 +131,13 @@ impl Division {
     }
 }
 
+/// Scans the spans of a divided request that stay.
+pub(super) fn scan_staying(request: &[u8]) -> Result<Scanned<'_>, ScanError> {
+    // They are a part of a request that was scanned within the bound on memory.
+    let mut reservation = Reservation::unbounded();
+    scan_within(request, SourceLimits::FORWARDER, &mut reservation)
+}
+
 /// Copies each span to the request for its destination.
 fn divide(scanned: &Scanned<'_>, destinations: &[u64]) -> BTreeMap<u64, Spans> {
     let mut requests = BTreeMap::<u64, Spans>::new();
@@ -132,7 +159,6 @@ mod tests {
     use super::*;
     use crate::{
         forward::tests::process::{ROOT, SpanNumber, request, spans_in},
-        memory::Reservation,
         scan::scan,
     };
 
@@ -161,6 +187,8 @@ mod tests {
             unreachable!("some traces are owned here");
         };
         let mut found = spans_in(here);
+        assert_eq!(division.staying().as_ref(), Some(here));
+        assert_eq!(scan_staying(here).unwrap().spans.len(), found.len());
         assert!(found.is_sorted_by_key(|(_, number)| *number));
         assert_eq!(division.parts.len(), 2);
         for part in &division.parts {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::{Forward, ForwardedPart, Forwarder, JournalId, Rings, Shared};
+use super::{Forward, ForwardedPart, Forwarder, JournalId, Rings, Shared, division::Divided};
 use crate::{
     memory::Reservation,
     receiver::AcceptError,
@@ -151,8 +151,11 @@ impl Shared {
         let division = scanned
             .as_ref()
             .and_then(|scanned| self.divide(scanned, part.visited));
+        // Nearly always all spans stay.
+        let staying = None;
+        let divided = division.map(|division| Divided { division, staying });
         let mut appender = self.make_room(part.request.len())?;
-        appender.accept_part((from, part), scanned.as_ref(), division)?;
+        appender.accept_part((from, part), scanned.as_ref(), divided)?;
         drop(appender);
         self.notify();
         Ok(())
