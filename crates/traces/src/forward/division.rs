@@ -50,13 +50,6 @@ pub(super) struct Part {
     pub(super) spans: u64,
 }
 
-/// The spans for one destination.
-#[derive(Default)]
-struct Spans {
-    request: RequestWriter,
-    count: u64,
-}
-
 /// The place of this sampler among destinations. No ordinal is as large.
 const HERE: u64 = u64::MAX;
 
@@ -116,13 +109,13 @@ impl Division {
         }
         division.here = Here::Nothing;
         for (to, spans) in divide(scanned, &destinations) {
-            let request = Bytes::from(spans.request.finish());
+            let request = Bytes::from(spans.request());
             match u16::try_from(to) {
                 Ok(to) => division.parts.push(Part {
                     to,
                     visited: after,
                     request,
-                    spans: spans.count,
+                    spans: spans.count(),
                 }),
                 Err(_) => division.here = Here::Request(request),
             }
@@ -138,15 +131,16 @@ pub(super) fn scan_staying(request: &[u8]) -> Result<Scanned<'_>, ScanError> {
     scan_within(request, SourceLimits::FORWARDER, &mut reservation)
 }
 
-/// Copies each span to the request for its destination.
-fn divide(scanned: &Scanned<'_>, destinations: &[u64]) -> BTreeMap<u64, Spans> {
-    let mut requests = BTreeMap::<u64, Spans>::new();
+/// Adds each span to the request for its destination.
+fn divide<'s>(
+    scanned: &'s Scanned<'_>,
+    destinations: &'s [u64],
+) -> BTreeMap<u64, RequestWriter<'s>> {
+    let mut requests = BTreeMap::<u64, RequestWriter<'s>>::new();
     // Takes any number for each span. The namespace is not a part of a request.
     for (source, spans) in scanned.by_source(destinations, None) {
         for (span, to) in spans {
-            let spans = requests.entry(to).or_default();
-            spans.request.add(span, &source);
-            spans.count += 1;
+            requests.entry(to).or_default().add(span, &source);
         }
     }
     requests
@@ -156,9 +150,14 @@ fn divide(scanned: &Scanned<'_>, destinations: &[u64]) -> BTreeMap<u64, Spans> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeSet;
+
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
+
     use super::*;
     use crate::{
-        forward::tests::process::{ROOT, SpanNumber, request, spans_in},
+        forward::tests::process::{ROOT, SpanNumber, request, request_of, spans_in},
         scan::scan,
     };
 
@@ -203,6 +202,40 @@ mod tests {
         let mut all = all;
         all.sort_unstable();
         assert_eq!(found, all);
+    }
+
+    /// The spans of a request with their services, and the number of its resources.
+    fn services_in(request: &[u8]) -> (BTreeSet<(String, Vec<u8>)>, usize) {
+        let request = ExportTraceServiceRequest::decode(request).unwrap();
+        let resources = request.resource_spans.len();
+        let spans = request.resource_spans.into_iter().flat_map(|of_resource| {
+            let resource = of_resource.resource.unwrap();
+            let spans = of_resource.scope_spans.into_iter().flat_map(|it| it.spans);
+            let service = format!("{:?}", resource.attributes[0].value);
+            spans.map(move |span| (service.clone(), [span.trace_id, span.span_id].concat()))
+        });
+        (spans.collect(), resources)
+    }
+
+    #[test]
+    fn divided_spans_keep_their_resources() {
+        let of = |service, numbers: std::ops::Range<u64>| {
+            let spans = numbers.flat_map(|number| (0..20_u64).map(move |trace| (trace, number)));
+            request_of(service, &spans.collect::<Vec<_>>(), 0)
+        };
+        // Encoded lists are concatenated.
+        let request = [of("service-a", 1..4), of("service-b", 4..6)].concat();
+        let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
+        let division = Division::new(&scanned, (&rings(&[2]), 0), Visited::default(), |_| false);
+        let here = division.staying().unwrap();
+        let parts = division.parts.iter().map(|part| part.request.clone());
+        let mut found = BTreeSet::new();
+        for divided in parts.chain([here]) {
+            let (spans, resources) = services_in(&divided);
+            assert_eq!(resources, 2);
+            found.extend(spans);
+        }
+        assert_eq!((found, 2), services_in(&request));
     }
 
     #[test]
