@@ -75,9 +75,9 @@ pub struct JournalSettings {
     /// The most bytes of requests and decisions. At this size, requests are refused until some are
     /// sent.
     ///
-    /// The volume needs a tenth more, since decisions are written in any case. A journal holds what
-    /// arrives in [`TailSettings::max_trace_duration`](crate::TailSettings::max_trace_duration) at
-    /// least.
+    /// The volume needs a tenth more, since decisions are written in any case. There should be room
+    /// for what arrives within
+    /// [`TailSettings::max_trace_duration`](crate::TailSettings::max_trace_duration).
     pub max_bytes: u64,
 }
 
