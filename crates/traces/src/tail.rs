@@ -11,8 +11,7 @@
 //! So each trace is decided once and whole for as long as its decision is remembered: at least ten
 //! minutes, unless about [`TailSettings::max_remembered_decisions`] others follow. A trace that
 //! went to the output immediately is recognised there until ten minutes after the last request
-//! without a policy in force, as long as the output knows it: a store until the trace is evicted, a
-//! forwarder for at least [`TailSettings::max_trace_duration`].
+//! without a policy in force, unless a store evicts it, or as many others follow in a forwarder.
 //!
 //! A trace is due [`TailSettings::decision_wait`] after its root, which usually ends last, and at
 //! the latest [`TailSettings::max_trace_duration`] after its first span. After a replay, none is due

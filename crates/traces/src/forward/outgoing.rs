@@ -1,6 +1,6 @@
 //! The output of a sampler: batches of spans to forward.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{annotation::Annotation, batches::Batches, position::Position, tracker::Tracker};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     output::Output,
     scan::Scanned,
     span::{NewSource, NewSpan},
-    tail::{Decision, Decisions},
+    tail::{DECISION_RETENTION, Decision, Decisions},
     totals::NotStored,
 };
 
@@ -31,14 +31,14 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Remembers at most `max_passed` traces that did not wait, each for at least `retention`.
-    pub(super) fn new(hasher: IdHasher, max_passed: usize, retention: Duration) -> Self {
+    /// Remembers at most `max_passed` traces that did not wait, as decisions are remembered.
+    pub(super) fn new(hasher: IdHasher, max_passed: usize) -> Self {
         Self {
             batches: Batches::default(),
             hasher,
             reasons: Reasons::default(),
             annotations: Vec::new(),
-            passed: Decisions::new(max_passed, retention),
+            passed: Decisions::new(max_passed, DECISION_RETENTION),
             tracker: None,
             replay_time: None,
         }

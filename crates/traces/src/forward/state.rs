@@ -55,11 +55,7 @@ impl State {
         settings: &ForwarderSettings,
     ) -> Result<(Self, Option<Journal>, Recovery), JournalError> {
         let hasher = IdHasher::default();
-        let mut outgoing = Outgoing::new(
-            hasher.clone(),
-            max_decisions(&settings.tail),
-            settings.tail.max_trace_duration,
-        );
+        let mut outgoing = Outgoing::new(hasher.clone(), max_decisions(&settings.tail));
         let mut sampler = TailSampler::new(settings.tail.clone(), hasher);
         if let Some((version, table)) = &settings.rules {
             sampler.set_counted_table(*version, table.clone());
