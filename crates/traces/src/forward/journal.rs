@@ -147,9 +147,8 @@ const MIN_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// The most bytes of remembered decisions, as a part of the journal.
 const REMEMBERED_PART: u64 = 4;
 /// The part of the journal up to which segments are kept for the parts in them. It is more than all
-/// parts should take ([`Peers::max_pending_bytes`](super::peers::Peers::max_pending_bytes)), so that
-/// moving them frees room. With the remembered decisions, it is less than that at which requests are
-/// refused.
+/// parts should take (`PENDING_PART` of `peers`), so that moving them frees room. With the remembered
+/// decisions, it is less than that at which requests are refused.
 const KEPT_FOR_PARTS: u64 = 2;
 
 /// The present time, in milliseconds since 1970, the unit of records.
