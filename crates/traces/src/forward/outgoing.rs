@@ -153,8 +153,9 @@ impl Output for Outgoing {
         let hashes = self
             .hasher
             .hash_all(ids, |_, hash| self.passed.find(hash).is_some());
+        let mut interned = Interned::default();
         for (source, spans) in scanned.by_source(&hashes, None) {
-            let mut interned = Interned::default();
+            interned.advance(&source);
             for (span, hash) in spans {
                 if self.passed.find(hash).is_none() {
                     self.pass(span.trace_id, hash, note);
