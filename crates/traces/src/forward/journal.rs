@@ -146,9 +146,9 @@ const MAX_SEGMENT_BYTES: u64 = 16 << 20;
 const MIN_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// The most bytes of remembered decisions, as a part of the journal.
 const REMEMBERED_PART: u64 = 4;
-/// The part of the journal up to which segments are kept for the parts in them. It is more than all
-/// parts should take (`PENDING_PART` of `peers`), so that moving them frees room. With the remembered
-/// decisions, it is less than that at which requests are refused.
+/// The part of the journal, without the remembered decisions, up to which segments are kept for the
+/// parts in them. It is more than all parts should take (`PENDING_PART` of `peers`), so that moving
+/// them frees room, and leaves enough of it that no requests are refused.
 const KEPT_FOR_PARTS: u64 = 2;
 
 /// The present time, in milliseconds since 1970, the unit of records.
@@ -288,7 +288,9 @@ impl Journal {
 
     /// Returns whether the parts for peers are to be moved, so that their segments can be deleted.
     fn should_move_parts(&self) -> bool {
-        self.bytes_of_segments() > self.settings.max_bytes / KEPT_FOR_PARTS
+        let max_bytes = self.settings.max_bytes;
+        let max_bytes = max_bytes.saturating_sub(self.remembered.bytes());
+        self.bytes_of_segments() > max_bytes / KEPT_FOR_PARTS
     }
 
     /// Writes what is to be remembered, and removes what is no longer needed: the oldest segments
