@@ -179,7 +179,8 @@ impl TailSampler {
         output: &mut impl Output,
     ) {
         let before = self.gathering.len();
-        if !self.add(scanned, is_gathering, now, output) {
+        let is_by_trace = self.add(scanned, is_gathering, now, output);
+        if !is_by_trace || !output.may_decide_within_request() {
             return;
         }
         // Twice as many as have begun, so that due traces do not pile up between ticks.

@@ -169,7 +169,8 @@ impl Output for Outgoing {
     fn evict(&mut self) {}
 
     fn may_decide_within_request(&self) -> bool {
-        // In the journal a decision is before or after a request.
+        // In the journal a decision is before or after a request. With each request, there would be
+        // as many records of decisions as of requests; the decision task writes hundreds in one.
         self.tracker.is_none()
     }
 

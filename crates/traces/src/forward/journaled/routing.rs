@@ -190,7 +190,6 @@ impl Appender<'_> {
         if let Some(journal) = &mut *self.journal {
             journal.remember_passed(passed);
         }
-        self.append_decisions();
         Ok(())
     }
 
