@@ -81,7 +81,7 @@ impl peers_server::Peers for Server {
                 let stamped = self.peers.process.read(&request.last_stamp);
                 let pending = Duration::from_millis(request.pending_millis);
                 if let Some(until) = stamped.and_then(|stamped| stamped.checked_sub(pending)) {
-                    forwarder.heard(from, until);
+                    forwarder.record_report(from, until);
                 }
             }
         }
