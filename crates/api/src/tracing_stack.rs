@@ -25,7 +25,7 @@ pub use storage::{
 
 use crate::{API_VERSION, Metadata};
 
-/// Jaeger and an OpenTelemetry Collector for the services of a namespace.
+/// Jaeger, an OpenTelemetry Collector and a sampler for the services of a namespace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TracingStack {

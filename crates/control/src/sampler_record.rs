@@ -25,7 +25,6 @@ pub(crate) struct SamplerRecord {
     /// The number of its newest stream. A session with another number has been replaced.
     pub(crate) generation: u64,
     pub(crate) is_connected: bool,
-    last_message: Instant,
     /// The sequences sent to it, as far back as the history goes. All of its processes share them,
     /// since a sampler keeps its rules when it restarts.
     sent: Vec<u64>,
@@ -60,7 +59,6 @@ impl SamplerRecord {
             stack: String::new(),
             generation: 0,
             is_connected: false,
-            last_message: now,
             sent: vec![],
             held: None,
             refused: None,
@@ -74,7 +72,6 @@ impl SamplerRecord {
         self.stack = stack.to_owned();
         self.generation = generation;
         self.is_connected = true;
-        self.last_message = now;
         if self.process.start != start {
             self.change_process(start, now);
         }
@@ -107,10 +104,6 @@ impl SamplerRecord {
 
     pub(crate) fn was_sent(&self, version: Version, epoch: u64) -> bool {
         version.epoch == epoch && self.sent.contains(&version.sequence)
-    }
-
-    pub(crate) fn record_message(&mut self, now: Instant) {
-        self.last_message = now;
     }
 
     pub(crate) fn acknowledge(&mut self, version: Version) {
@@ -153,12 +146,7 @@ impl SamplerRecord {
         Ok(ReportedDecisions { deltas, from, to })
     }
 
-    pub(crate) fn state(
-        &self,
-        instance: &str,
-        served: Option<&Arc<ServedRules>>,
-        now: Instant,
-    ) -> SamplerState {
+    pub(crate) fn state(&self, instance: &str, served: Option<&Arc<ServedRules>>) -> SamplerState {
         let is_served = |version: Version| served.is_some_and(|served| served.version == version);
         SamplerState {
             stack: self.stack.clone(),
@@ -171,7 +159,6 @@ impl SamplerRecord {
                 .refused
                 .as_ref()
                 .is_some_and(|it| is_served(it.version)),
-            last_message_ago: now.saturating_duration_since(self.last_message),
         }
     }
 }

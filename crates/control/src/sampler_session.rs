@@ -1,6 +1,6 @@
 //! A connected sampler, from its hello to the end of its stream.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
 use spoor_policy::{Digest, Version};
 use spoor_proto::spoor::control::v1 as proto;
@@ -13,7 +13,7 @@ use crate::{
     record,
     rejection::{MessageError, Rejection},
     sampler_record::SamplerRecord,
-    samplers::{DisconnectedSampler, NamespaceSamplers, SamplerOutgoing, SamplersState},
+    samplers::{DisconnectedSampler, NamespaceSamplers, SamplerOutgoing},
     served_plan::version_from_proto,
     stream_warnings::StreamWarnings,
     tail_ledger::TailLedger,
@@ -58,7 +58,7 @@ impl SamplerSession {
     pub(crate) fn record_sent(&self, served: &ServedRules) -> Result<(), Status> {
         let mut state = self.samplers.state();
         let oldest = state.history.oldest();
-        let record = self.record(&mut state)?;
+        let record = self.record(&mut state.records)?;
         record.record_sent(served.version.sequence, oldest);
         self.control.metrics().samplers.pushes.inc();
         Ok(())
@@ -104,7 +104,7 @@ impl SamplerSession {
         acknowledgement: &proto::Acknowledgement,
     ) -> Result<(), MessageError> {
         let mut state = self.samplers.state();
-        let record = self.record_message(&mut state)?;
+        let record = self.record(&mut state.records)?;
         let version = self.check_version(record, acknowledgement.version.as_ref())?;
         record.acknowledge(version);
         self.control.metrics().samplers.acknowledgements.inc();
@@ -113,7 +113,7 @@ impl SamplerSession {
 
     fn handle_refusal(&self, refusal: &proto::Refusal) -> Result<(), MessageError> {
         let mut state = self.samplers.state();
-        let record = self.record_message(&mut state)?;
+        let record = self.record(&mut state.records)?;
         let version = self.check_version(record, refusal.version.as_ref())?;
         record.refuse(version, &refusal.reason);
         drop(state);
@@ -127,11 +127,8 @@ impl SamplerSession {
         let now = Instant::now();
         let settings = self.control.settings();
         let mut state = self.samplers.state();
-        self.record_message(&mut state)?;
         let state = &mut *state;
-        let Some(record) = state.records.get_mut(&self.instance) else {
-            return Err(replaced().into());
-        };
+        let record = self.record(&mut state.records)?;
         let reported = record.report(report, settings.epoch, &state.history, now)?;
         state.add(&reported, settings.window);
         self.control.metrics().samplers.reports.inc();
@@ -193,18 +190,12 @@ impl SamplerSession {
         }
     }
 
-    fn record_message<'a>(
-        &self,
-        state: &'a mut SamplersState,
-    ) -> Result<&'a mut SamplerRecord, Status> {
-        let record = self.record(state)?;
-        record.record_message(Instant::now());
-        Ok(record)
-    }
-
     /// The sampler's record, unless a newer stream of the sampler has replaced this one.
-    fn record<'a>(&self, state: &'a mut SamplersState) -> Result<&'a mut SamplerRecord, Status> {
-        match state.records.get_mut(&self.instance) {
+    fn record<'a>(
+        &self,
+        records: &'a mut BTreeMap<Arc<str>, SamplerRecord>,
+    ) -> Result<&'a mut SamplerRecord, Status> {
+        match records.get_mut(&self.instance) {
             Some(record) if record.generation == self.generation => Ok(record),
             _ => Err(replaced()),
         }

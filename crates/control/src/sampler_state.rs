@@ -1,7 +1,5 @@
 //! The public types of samplers.
 
-use std::time::Duration;
-
 use spoor_policy::Version;
 
 /// The state of a sampler that is connected or remembered.
@@ -21,8 +19,6 @@ pub struct SamplerState {
     pub refused: Option<RefusedRules>,
     /// True if these are the current tail rules of its namespace.
     pub refuses_current: bool,
-    /// The time since its last message.
-    pub last_message_ago: Duration,
 }
 
 /// Tail rules that a sampler refused.

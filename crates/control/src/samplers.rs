@@ -213,18 +213,18 @@ impl NamespaceSamplers {
     }
 
     /// Every sampler that is connected or remembered, by instance.
-    pub(crate) fn states(&self, now: Instant) -> Vec<SamplerState> {
+    pub(crate) fn states(&self) -> Vec<SamplerState> {
         let state = self.state();
         let records = state.records.iter();
         records
-            .map(|(instance, record)| record.state(instance, state.served.as_ref(), now))
+            .map(|(instance, record)| record.state(instance, state.served.as_ref()))
             .collect()
     }
 }
 
 impl SamplersState {
     fn serve(&mut self, served: Arc<ServedRules>, now: Instant) {
-        self.history.push(served.clone());
+        self.history.push(&served);
         let policies = &served.policies;
         self.tallies
             .retain(|policy, _| policies.contains_key(policy));

@@ -1,6 +1,6 @@
 //! Counts of tail decisions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use spoor_policy::{
     RuleName,
@@ -23,11 +23,8 @@ pub struct TailDecisions {
 pub struct TailCounts {
     /// All decisions since the policy began to decide the tail, also those by former rules.
     pub total: TailDecisions,
-    /// The decisions in the window, by the present rules.
-    pub recent: TailDecisions,
-    /// The window's length, which is shorter while the rules are new.
-    pub window: Duration,
-    /// The rate at which `otherwise` kept traces in the window, or `None` if a rule matched each.
+    /// The rate at which `otherwise` kept traces in the window, by the present rules. `None` if a rule
+    /// matched each trace.
     pub otherwise: Option<OtherwiseRate>,
 }
 

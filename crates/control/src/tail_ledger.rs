@@ -108,11 +108,10 @@ impl TailLedger {
                 _ => Err(Rejection::NeverSent),
             };
         }
-        let Some(served) = context.history.get(sequence) else {
+        let Some(policies) = context.history.get(sequence) else {
             return Ok(None);
         };
-        let (policy, rules) = served
-            .policies
+        let (policy, rules) = policies
             .get_key_value(count.policy.as_str())
             .ok_or(Rejection::UnknownPolicy)?;
         Ok(Some(ReadCount {

@@ -25,9 +25,12 @@ const MAX_REMEMBERED: usize = 32;
 pub(crate) struct ServedRules {
     pub(crate) version: Version,
     pub(crate) digest: Digest,
-    pub(crate) policies: BTreeMap<PolicyName, Arc<PolicyRules>>,
+    pub(crate) policies: Arc<RulesByPolicy>,
     pub(crate) message: Bytes,
 }
+
+/// The rules of the policies that decide the tail anywhere.
+pub(crate) type RulesByPolicy = BTreeMap<PolicyName, Arc<PolicyRules>>;
 
 /// The rules of one policy, and where they apply.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,32 +80,35 @@ impl ServedRules {
         Self {
             version,
             digest,
-            policies: shared.collect(),
+            policies: Arc::new(shared.collect()),
             message: message.encode_to_vec().into(),
         }
     }
 }
 
-/// The latest tail rules of one namespace, oldest first.
+/// The latest tail rules of one namespace by sequence, oldest first. Without their messages, which may
+/// have megabytes and are not sent again.
 #[derive(Debug, Default)]
-pub(crate) struct RulesHistory(VecDeque<Arc<ServedRules>>);
+pub(crate) struct RulesHistory(VecDeque<(u64, Arc<RulesByPolicy>)>);
 
 impl RulesHistory {
-    pub(crate) fn push(&mut self, served: Arc<ServedRules>) {
+    pub(crate) fn push(&mut self, served: &ServedRules) {
         if self.0.len() == MAX_REMEMBERED {
             self.0.pop_front();
         }
-        self.0.push_back(served);
+        let policies = Arc::clone(&served.policies);
+        self.0.push_back((served.version.sequence, policies));
     }
 
     /// The sequence of the oldest rules remembered, or 0.
     pub(crate) fn oldest(&self) -> u64 {
-        self.0.front().map_or(0, |served| served.version.sequence)
+        self.0.front().map_or(0, |(sequence, _)| *sequence)
     }
 
-    pub(crate) fn get(&self, sequence: u64) -> Option<&Arc<ServedRules>> {
+    pub(crate) fn get(&self, sequence: u64) -> Option<&RulesByPolicy> {
         let mut newest_first = self.0.iter().rev();
-        newest_first.find(|served| served.version.sequence == sequence)
+        let (_, policies) = newest_first.find(|(past, _)| *past == sequence)?;
+        Some(policies)
     }
 }
 
@@ -162,5 +168,24 @@ fn rule_to_proto(Rule { name, condition }: &Rule) -> proto::TailRule {
     proto::TailRule {
         name: name.to_string(),
         condition: Some(condition),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spoor_policy::Resolution;
+
+    use super::*;
+
+    #[test]
+    fn former_messages_are_freed() {
+        let table = Resolution::default().tail;
+        let served = ServedRules::new(&table, &Namespace::default(), Version::default(), None);
+        let message = served.message.clone();
+        let mut history = RulesHistory::default();
+        history.push(&served);
+        drop(served);
+        assert!(message.is_unique());
+        assert!(history.get(Version::default().sequence).is_some());
     }
 }

@@ -1,19 +1,17 @@
-//! The recent and all counts of one policy's tail, over all samplers.
+//! The counts of one policy's tail, over all samplers.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use spoor_policy::{RuleName, Strategy};
+use spoor_policy::Strategy;
 
 use crate::{
     counts::Counts,
     tail_counts::{OtherwiseRate, TailCounts, TailDecisions},
     tail_rules::PolicyRules,
     tally::Tally,
-    window::Window,
 };
 
 /// The most names of rules in the totals of one policy, apart from those of its present rules and of
@@ -25,37 +23,32 @@ const MAX_TOTALED_RULES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct TailTally {
     rules: Arc<PolicyRules>,
+    /// The length of the window.
     length: Duration,
-    /// The start of the time that the counts cover.
-    since: Instant,
     /// All decisions, also those by former rules.
     total: TailDecisions,
-    /// The traces kept by each present rule, as [`Counts::started`] and [`Counts::sampled`] alike.
-    by_rule: BTreeMap<RuleName, Window>,
-    /// The traces that no rule matched. Each is an independent trial of `otherwise`.
+    /// The traces in the window that none of the present rules matched. Each is an independent trial
+    /// of `otherwise`.
     unmatched: Tally,
 }
 
 impl TailTally {
     pub(crate) fn new(rules: Arc<PolicyRules>, length: Duration, now: Instant) -> Self {
-        let names = || rules.tail.keep().iter().map(|rule| &rule.name);
-        let windows = names().map(|name| (name.clone(), Window::new(length, now)));
+        let names = rules.tail.keep().iter().map(|rule| rule.name.clone());
         let otherwise = Strategy::Probability(rules.tail.otherwise());
         Self {
             length,
-            since: now,
             // Every rule is listed, also if it keeps no trace.
             total: TailDecisions {
-                by_rule: names().map(|name| (name.clone(), 0)).collect(),
+                by_rule: names.map(|name| (name, 0)).collect(),
                 ..TailDecisions::default()
             },
-            by_rule: windows.collect(),
             unmatched: Tally::new(otherwise, length, now),
             rules,
         }
     }
 
-    /// Continues with other rules or places, if they have changed. The totals stay; the windows and
+    /// Continues with other rules or places, if they have changed. The totals stay; the window and
     /// the verdict start again, since the rate of `otherwise` may be another.
     pub(crate) fn set_rules(&mut self, rules: &Arc<PolicyRules>, now: Instant) {
         if Arc::ptr_eq(&self.rules, rules) {
@@ -80,17 +73,7 @@ impl TailTally {
 
     /// Adds decisions by the present rules that were made between two moments.
     pub(crate) fn add(&mut self, decisions: &TailDecisions, from: Instant, to: Instant) {
-        self.since = self.since.min(from);
         self.total.add(decisions);
-        for (rule, kept) in &decisions.by_rule {
-            if let Some(window) = self.by_rule.get_mut(rule) {
-                let counts = Counts {
-                    started: *kept,
-                    sampled: *kept,
-                };
-                window.add(counts, from, to);
-            }
-        }
         let unmatched = Counts {
             started: decisions.unmatched,
             sampled: decisions.unmatched_kept,
@@ -103,19 +86,8 @@ impl TailTally {
     /// The counts until now.
     pub(crate) fn counts(&mut self, now: Instant) -> TailCounts {
         let observed = self.unmatched.observed(&[], now);
-        let kept = self
-            .by_rule
-            .iter_mut()
-            .map(|(rule, window)| (rule.clone(), window.sum(now).started));
-        let recent = TailDecisions {
-            by_rule: kept.collect(),
-            unmatched: observed.map_or(0, |it| it.started),
-            unmatched_kept: observed.map_or(0, |it| it.sampled),
-        };
         TailCounts {
             total: self.total.clone(),
-            recent,
-            window: self.length.min(now.saturating_duration_since(self.since)),
             otherwise: observed.map(|it| OtherwiseRate {
                 rate: it.rate,
                 interval: it.interval,
@@ -128,6 +100,8 @@ impl TailTally {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
 
     use spoor_policy::{Rule, RuleCondition, TailPolicy, statistics::Verdict};
 
@@ -164,25 +138,20 @@ mod tests {
     }
 
     #[test]
-    fn recent_counts_slide_and_the_total_stays() {
+    fn rate_is_recent_and_the_total_stays() {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         let mut tally = tally(start);
-        for second in 1..=120 {
-            tally.add(&decisions(5, 100, 10), at(second - 1), at(second));
+        for second in 1..=180 {
+            let unmatched_kept = if second <= 60 { 30 } else { 10 };
+            let decisions = decisions(5, 100, unmatched_kept);
+            tally.add(&decisions, at(second - 1), at(second));
         }
-        let counts = tally.counts(at(120));
-        assert_eq!(by_rule(&counts.total), [("errors", 600), ("never", 0)]);
+        let counts = tally.counts(at(180));
+        assert_eq!(by_rule(&counts.total), [("errors", 900), ("never", 0)]);
         assert_eq!(
             (counts.total.decided(), counts.total.kept()),
-            (12_600, 1_800)
-        );
-        assert_eq!(counts.window, Duration::from_secs(60));
-        // The newest of the 60 buckets has only just begun.
-        assert_eq!(by_rule(&counts.recent), [("errors", 295), ("never", 0)]);
-        assert_eq!(
-            (counts.recent.unmatched, counts.recent.unmatched_kept),
-            (5_900, 590)
+            (18_900, 3_900)
         );
         let otherwise = counts.otherwise.unwrap();
         assert_eq!(otherwise.verdict, Verdict::Consistent);
@@ -200,8 +169,7 @@ mod tests {
         let total = [("errors", 6), ("never", 0), ("slow", 0)];
         assert_eq!(by_rule(&counts.total), total);
         assert_eq!((counts.total.decided(), counts.total.kept()), (126, 18));
-        assert_eq!(by_rule(&counts.recent), [("never", 0), ("slow", 0)]);
-        assert_eq!((counts.recent.decided(), counts.otherwise), (0, None));
+        assert_eq!(counts.otherwise, None);
     }
 
     #[test]
@@ -234,6 +202,6 @@ mod tests {
         tally.add(&decisions(5, 0, 0), start, start);
         let counts = tally.counts(start);
         assert_eq!(counts.otherwise, None);
-        assert_eq!((counts.recent.decided(), counts.recent.kept()), (5, 5));
+        assert_eq!((counts.total.decided(), counts.total.kept()), (5, 5));
     }
 }

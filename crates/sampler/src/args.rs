@@ -35,7 +35,7 @@ pub struct SamplerArgs {
         value_parser = duration::parse
     )]
     pub decision_wait: Duration,
-    /// Maximum time from a trace's first span to the decision, for traces whose root span has not
+    /// Maximum time from a trace's first span to the decision, whether or not its root span has
     /// arrived, up to 1h
     #[arg(
         long,
@@ -91,6 +91,10 @@ pub struct SamplerArgs {
     /// these samplers. The own ordinal is the number at the end of service.instance.id
     #[arg(long, env = "SPOOR_PEERS", value_name = "ADDRESS")]
     pub peers: Option<String>,
+    /// File with a token that the samplers of the stack share, of at least 16 characters; required
+    /// with --peers. Calls without it are refused. The file is read again every 5 s
+    #[arg(long, env = "SPOOR_PEERS_TOKEN_FILE", value_name = "FILE")]
+    pub peers_token_file: Option<PathBuf>,
     /// Address to listen on for the other samplers of the stack, with --peers
     #[arg(
         long,

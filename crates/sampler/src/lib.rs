@@ -31,6 +31,7 @@ mod settings;
 mod stream;
 
 pub use args::SamplerArgs;
+pub use peers::PeersTokenError;
 pub use rules::{InvalidRules, Rules};
 pub use sampler::{Sampler, SamplerError};
 pub use settings::{ControlSettings, PeersSettings, SamplerSettings};

@@ -5,11 +5,7 @@ use std::{fmt, sync::Arc};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
-    metrics::{
-        MetricType,
-        counter::{ConstCounter, Counter},
-        gauge::ConstGauge,
-    },
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
 use spoor_traces::Forwarder;
@@ -35,6 +31,9 @@ impl Metrics {
             let name = "spoor_sampler_forward_failures";
             let help = "Calls to other samplers that failed and are repeated";
             registry.register(name, help, peers.failures.clone());
+            let name = "spoor_sampler_peer_calls_unauthenticated";
+            let help = "Calls refused on the port for other samplers, since they lack its token";
+            registry.register(name, help, peers.token.refused.clone());
         }
         registry.register_collector(Box::new(ForwardMetrics {
             forwarder: forwarder.clone(),

@@ -18,6 +18,7 @@ mod client;
 mod custody;
 mod server;
 mod stamp;
+mod token;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -39,6 +40,8 @@ use crate::{
 pub(crate) use custody::Parting;
 pub(crate) use server::router;
 use stamp::Process;
+pub use token::PeersTokenError;
+pub(crate) use token::Token;
 
 /// The longest request or response: 4 MiB of parts, or a single longer one.
 const MAX_MESSAGE_BYTES: usize = 32 << 20;
@@ -54,6 +57,8 @@ const FORWARD_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Peers {
     settings: PeersSettings,
+    /// The token of all calls, in both directions.
+    pub(crate) token: Token,
     forwarder: Forwarder,
     file: RingsFile,
     /// The rings of the file at the start.
@@ -79,7 +84,7 @@ impl Peers {
     /// `saved` are the rings that the file has. The journal is opened by [`Peers::restore`] if
     /// `is_journal_open` is false.
     pub(crate) fn new(
-        settings: PeersSettings,
+        (settings, token): (PeersSettings, Token),
         forwarder: Forwarder,
         (file, saved): (RingsFile, Option<Rings>),
         phases: Phases,
@@ -91,6 +96,7 @@ impl Peers {
         };
         Self {
             settings,
+            token,
             forwarder,
             file,
             saved,
@@ -150,6 +156,7 @@ impl Peers {
     pub(crate) async fn call_all(self: Arc<Self>, stop: CancellationToken) {
         tokio::join!(
             stop.run_until_cancelled(self.begin_alone()),
+            stop.run_until_cancelled(self.token.follow_file()),
             client::call_peers(&self, &stop),
         );
     }
@@ -176,16 +183,12 @@ impl Peers {
 
     /// The ordinals of the peers that it calls: all members, and those for which spans are left.
     fn ordinals(&self) -> Vec<u16> {
-        let of_members = |rings: &Rings| {
-            let members = rings.members().max().unwrap_or_default();
-            u16::try_from(members).unwrap_or(Rings::MAX_MEMBERS)
-        };
         let delayed = || self.delay.borrow().rings.clone();
         let members = match self.forwarder.rings().or_else(delayed) {
-            Some(rings) => of_members(&rings),
+            Some(rings) => rings.max_members(),
             // All samplers with smaller ordinals exist, and if there are others, the next one.
             None => {
-                let saved = self.saved.as_ref().map_or(0, of_members);
+                let saved = self.saved.as_ref().map_or(0, Rings::max_members);
                 saved.max(self.settings.own.saturating_add(2))
             }
         };
@@ -197,6 +200,7 @@ impl Peers {
             .collect()
     }
 
+    /// Returns whether spans wait for a peer.
     pub(crate) fn has_pending(&self) -> bool {
         let pending = self.forwarder.forward_pending();
         pending.iter().any(|(_, bytes)| *bytes > 0)

@@ -27,7 +27,9 @@ pub(crate) enum AdoptError {
     #[error("rings: {0}")]
     Invalid(#[from] InvalidRings),
     /// Their generation is too far ahead.
-    #[error("rings: generation {0} is more than a day ahead of this machine's clock")]
+    #[error(
+        "rings: generation {0} is more than a day ahead of this machine's clock; correct the clock that is wrong"
+    )]
     Ahead(u64),
     /// They cannot be saved. Without that, a restart would return to older ones.
     #[error("cannot save the rings: {0}")]

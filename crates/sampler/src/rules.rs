@@ -50,7 +50,10 @@ fn rules(message: &wire::TailRules) -> Result<Rules, String> {
     // A message of a newer control plane may contain more than this program knows. Rules that are
     // not those of the policies must not decide.
     if message.digest != digest.0.to_be_bytes() {
-        return Err("digest: must be that of the rules; this sampler reads other rules".to_owned());
+        return Err(
+            "digest: differs from that of the rules as this sampler reads them; update the sampler"
+                .to_owned(),
+        );
     }
     Ok(Rules {
         version: Version { epoch, sequence },
@@ -88,7 +91,11 @@ fn rule(message: &wire::TailRule) -> Result<Rule, String> {
             key: valid("attribute.key", AttributeKey::new(&attribute.key))?,
             values: attribute.values.clone(),
         },
-        None => return Err("condition: must be one that this sampler supports".to_owned()),
+        None => {
+            return Err(
+                "condition: must be one that this sampler supports; update the sampler".to_owned(),
+            );
+        }
     };
     Ok(Rule {
         name: valid("name", RuleName::new(&message.name))?,

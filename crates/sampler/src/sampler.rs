@@ -22,7 +22,7 @@ use crate::{
     in_force::{HeldRules, RulesInForce},
     metrics::Metrics,
     otlp,
-    peers::{self, Parting, Peers},
+    peers::{self, Parting, Peers, PeersTokenError, Token},
     phase::{Phase, Phases},
     port::Port,
     readiness::Readiness,
@@ -55,6 +55,9 @@ pub enum SamplerError {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The token for the peers cannot be read.
+    #[error(transparent)]
+    PeersToken(#[from] PeersTokenError),
     /// The descriptors for reflection are invalid.
     #[error(transparent)]
     Reflection(#[from] ReflectionError),
@@ -96,6 +99,9 @@ impl Sampler {
         let peers_listener = settings.peers.as_ref();
         let peers_listener = peers_listener.map(|peers| bind(peers.listen, PEERS_LISTEN));
         let peers_listener = peers_listener.transpose()?;
+        let token = settings.peers.as_ref();
+        let token = token.map(|peers| Token::load(&peers.token_file));
+        let token = token.transpose()?;
         let exporter = export::otlp(&settings.output, &Resource::builder_empty().build())?;
         let mut forwarder = settings.forwarder;
         let journal = forwarder.journal.as_ref();
@@ -136,10 +142,14 @@ impl Sampler {
         }
         let phases = Phases::default();
         let kept = kept.map(|folder| Arc::new(CustodyFolder::new(folder, forwarder.clone())));
-        let peers = peers.map(|(peers, file)| {
-            let custody = (kept, is_journal_open);
-            let peers = Peers::new(peers, forwarder.clone(), file, phases.clone(), custody);
-            Arc::new(peers)
+        let peers = peers.zip(token).map(|((peers, file), token)| {
+            Arc::new(Peers::new(
+                (peers, token),
+                forwarder.clone(),
+                file,
+                phases.clone(),
+                (kept, is_journal_open),
+            ))
         });
         let rules = Arc::new(RulesInForce::new(forwarder.clone(), file, held));
         let identity = (settings.stack, settings.instance);

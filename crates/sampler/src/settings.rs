@@ -81,7 +81,11 @@ impl SamplerArgs {
             })
             .ok();
         self.check(&mut reader);
-        let settings = environment.and_then(|environment| self.complete(environment, &mut reader));
+        // Also without a valid environment, so that their errors are reported with its own.
+        let instance = environment.as_ref().map(|it| it.instance.as_str());
+        let peers = self.peers(instance, &mut reader);
+        let settings =
+            environment.and_then(|environment| self.complete(environment, peers, &mut reader));
         reader.finish(settings)
     }
 
@@ -112,6 +116,7 @@ impl SamplerArgs {
     fn complete(
         self,
         mut environment: TelemetrySettings,
+        peers: Option<PeersSettings>,
         reader: &mut SettingsReader,
     ) -> Option<SamplerSettings> {
         let Some(output) = environment.otlp.take() else {
@@ -131,7 +136,6 @@ impl SamplerArgs {
             endpoint,
             credentials: environment.credentials.clone(),
         });
-        let peers = self.peers(&environment.instance, reader);
         // Only the log is left: spans of the sampler's own work would lead to more work.
         environment.is_disabled = true;
         Some(SamplerSettings {

@@ -187,7 +187,8 @@ impl Session<'_> {
         self.sessions.rules.set_connected(true);
     }
 
-    /// Sends the counts that have changed, or none if the last report is old.
+    /// Sends the counts that have changed. Without changes, sends an empty report if the last one is
+    /// old.
     async fn report(&mut self) -> Result<(), SessionError> {
         let counts = self.sessions.rules.counts();
         let intervals = self.sessions.intervals;
@@ -195,12 +196,7 @@ impl Session<'_> {
         if self.opened.elapsed() >= intervals.deadline {
             self.set_accepted();
         }
-        // Only decisions by the latest rules are added, and their counts come last.
-        let unchanged = self.last.as_ref().map_or(0, |(last, _)| {
-            let pairs = last.iter().zip(&counts);
-            pairs.take_while(|(last, count)| last == count).count()
-        });
-        let changed = counts.get(unchanged..).unwrap_or_default().to_vec();
+        let changed = self.changed(&counts);
         // One interval early, since the next tick would be too late.
         let is_due = !changed.is_empty()
             || self
@@ -217,9 +213,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Sends the final report.
+    /// The counts that this session has not reported yet.
+    fn changed(&self, counts: &[TailCount]) -> Vec<TailCount> {
+        // Only decisions by the latest rules are added, and their counts come last.
+        let unchanged = self.last.as_ref().map_or(0, |(last, _)| {
+            let pairs = last.iter().zip(counts);
+            pairs.take_while(|(last, count)| last == count).count()
+        });
+        counts.get(unchanged..).unwrap_or_default().to_vec()
+    }
+
+    /// Sends the final report, which has little time and so only the counts that have changed.
     async fn shutdown_notice(&mut self) {
-        let last = reports(self.sessions.rules.counts());
+        let last = reports(self.changed(&self.sessions.rules.counts()));
         let deadline = self.sessions.intervals.shutdown_notice;
         self.exchange.finish(last, deadline).await;
     }

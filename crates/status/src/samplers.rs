@@ -130,8 +130,6 @@ fn not_current_reason(state: Option<&SamplerState>) -> Option<NotCurrentReason> 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rstest::rstest;
     use spoor_control::RefusedRules;
     use spoor_policy::Version;
@@ -147,7 +145,6 @@ mod tests {
             current: true,
             refused: None,
             refuses_current: false,
-            last_message_ago: Duration::ZERO,
         }
     }
 

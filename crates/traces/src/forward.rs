@@ -39,7 +39,7 @@ use crate::{
 };
 
 pub use batches::Batch;
-use division::Division;
+use division::{Divided, Division, scan_staying};
 pub use journal::{JournalError, JournalId, JournalSettings, is_journal_file};
 use journaled::{Appender, Journaled};
 use outgoing::Outgoing;
@@ -334,8 +334,11 @@ impl SpanSink for Arc<Shared> {
         // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan_within(request, SourceLimits::FORWARDER, reservation)?;
         let division = self.divide(&scanned, Visited::default());
+        let staying = division.as_ref().and_then(Division::staying);
+        let staying = staying.as_deref().map(scan_staying).transpose()?;
+        let divided = division.map(|division| Divided { division, staying });
         let mut appender = self.make_room(request.len())?;
-        appender.accept(request, &scanned, division)?;
+        appender.accept(request, &scanned, divided)?;
         drop(appender);
         self.notify();
         Ok(scanned.rejected)

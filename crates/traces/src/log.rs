@@ -236,6 +236,7 @@ impl Log {
                 source: index,
                 service: added.service,
                 sibling: Some((active.serial, added)),
+                ..Interned::default()
             };
         }
         let operation = active.intern_operation(interned.service, span);

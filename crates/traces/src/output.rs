@@ -44,7 +44,7 @@ pub(crate) trait Output {
     /// valid afterwards.
     fn evict(&mut self);
 
-    /// Returns whether traces may be decided between the spans of a request.
+    /// Returns whether traces may be decided while a request is accepted, also between its spans.
     fn may_decide_within_request(&self) -> bool {
         true
     }

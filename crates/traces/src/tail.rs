@@ -11,7 +11,7 @@
 //! So each trace is decided once and whole for as long as its decision is remembered: at least ten
 //! minutes, unless about [`TailSettings::max_remembered_decisions`] others follow. A trace that
 //! went to the output immediately is recognised there until ten minutes after the last request
-//! without a policy in force.
+//! without a policy in force, unless a store evicts it, or as many others follow in a forwarder.
 //!
 //! A trace is due [`TailSettings::decision_wait`] after its root, which usually ends last, and at
 //! the latest [`TailSettings::max_trace_duration`] after its first span. After a replay, none is due
@@ -179,7 +179,8 @@ impl TailSampler {
         output: &mut impl Output,
     ) {
         let before = self.gathering.len();
-        if !self.add(scanned, is_gathering, now, output) {
+        let is_by_trace = self.add(scanned, is_gathering, now, output);
+        if !is_by_trace || !output.may_decide_within_request() {
             return;
         }
         // Twice as many as have begun, so that due traces do not pile up between ticks.

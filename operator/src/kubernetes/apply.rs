@@ -1,12 +1,13 @@
 //! Server-side apply with one field manager, without calls that would change nothing.
 
+mod create;
 mod fingerprint;
 
 use std::collections::HashMap;
 
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PropagationPolicy},
     core::{ApiResource, DynamicObject},
 };
 use parking_lot::Mutex;
@@ -66,7 +67,7 @@ pub enum ApplyError {
     /// A call to the API server failed.
     #[error("cannot {action} {kind} {key}")]
     Call {
-        /// The purpose of the call: read, apply or delete.
+        /// The purpose of the call: read, create, apply or delete.
         action: &'static str,
         /// The kind of the object, or its status.
         kind: String,
@@ -251,8 +252,8 @@ impl Applier {
         call("apply", "PATCH", &kind, key, write).await
     }
 
-    /// Deletes an object, if it exists and is still the one with this uid. The objects that it owns
-    /// are deleted afterwards.
+    /// Deletes an object, if it exists and is still the one with this uid. `dependents` says what
+    /// becomes of the objects that it owns.
     ///
     /// # Errors
     /// [`ApplyError::Call`].
@@ -261,32 +262,12 @@ impl Applier {
         resource: &ApiResource,
         key: &Key,
         uid: &str,
+        dependents: PropagationPolicy,
     ) -> Result<(), ApplyError> {
-        let parameters = DeleteParams::background();
-        self.delete_with(parameters, resource, key, uid).await
-    }
-
-    /// Deletes an object as [`Applier::delete`] does, but not the objects that it owns.
-    ///
-    /// # Errors
-    /// [`ApplyError::Call`].
-    pub async fn delete_alone(
-        &self,
-        resource: &ApiResource,
-        key: &Key,
-        uid: &str,
-    ) -> Result<(), ApplyError> {
-        let parameters = DeleteParams::orphan();
-        self.delete_with(parameters, resource, key, uid).await
-    }
-
-    async fn delete_with(
-        &self,
-        parameters: DeleteParams,
-        resource: &ApiResource,
-        key: &Key,
-        uid: &str,
-    ) -> Result<(), ApplyError> {
+        let parameters = DeleteParams {
+            propagation_policy: Some(dependents),
+            ..DeleteParams::default()
+        };
         // The precondition protects an object that was deleted and created again by another client
         // since the watch saw it.
         let parameters = parameters.preconditions(kube::api::Preconditions {

@@ -4,7 +4,7 @@
 use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
-use spoor_api::{SamplingPolicyStatus, status::Condition};
+use spoor_api::{SamplingPolicyStatus, status::Condition, tracing_stack::SamplerRings};
 use spoor_policy::{Namespace, Policy};
 use spoor_proto::spoor::sampler::v1::Rings;
 
@@ -22,9 +22,6 @@ pub(super) struct PolicyObject {
     pub(super) policy: Result<Policy, Vec<String>>,
     pub(super) status: Option<SamplingPolicyStatus>,
 }
-
-/// The most members of a ring that samplers accept.
-const MAX_RING_MEMBERS: u64 = 64;
 
 /// A `TracingStack`, as far as its samplers and its namespace's tail rules depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,9 +80,10 @@ pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
 fn parse_rings(value: &Value) -> Option<Rings> {
     let members = value.get("members")?.as_array()?.iter();
     let members = members.map(|members| {
-        let members = members.as_u64()?;
-        let is_valid = (1..=MAX_RING_MEMBERS).contains(&members);
-        u32::try_from(members).ok().filter(|_| is_valid)
+        let members = u32::try_from(members.as_u64()?).ok()?;
+        (1..=SamplerRings::MAX_MEMBERS)
+            .contains(&members)
+            .then_some(members)
     });
     let members: Vec<u32> = members.collect::<Option<_>>()?;
     (!members.is_empty()).then_some(Rings {

@@ -6,10 +6,11 @@ use k8s_openapi::{
     Resource as _,
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, PersistentVolumeClaim, PodSpec},
+        core::v1::{ConfigMap, PersistentVolumeClaim, PodSpec, Secret},
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+use kube::api::PropagationPolicy;
 use spoor_api::{API_VERSION, TracingStack, stack::SamplerEngine};
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
         labels::{Component, NAME},
     },
     parse::StackObject,
-    sampler::has_same_claims,
+    sampler::{self, add_token, may_be_missing},
     sources::RelatedObjects,
 };
 use crate::kubernetes::apply::{Applier, ApplyError, ApplyOutcome, Manifest};
@@ -31,6 +32,16 @@ pub struct DesiredObjects {
     pub apply: Vec<Manifest>,
     /// The components whose objects are left as they are.
     pub leave_components: Vec<&'static str>,
+}
+
+impl DesiredObjects {
+    /// Returns true if the stack's sampler should exist, or be left as it is.
+    #[must_use]
+    pub fn has_sampler(&self) -> bool {
+        let is_left = self.leave_components.contains(&Component::Sampler.as_str());
+        let mut objects = self.apply.iter();
+        is_left || objects.any(|manifest| manifest.resource.kind == StatefulSet::KIND)
+    }
 }
 
 /// The result of applying objects.
@@ -71,18 +82,10 @@ pub async fn apply(
         let (resource, name) = (&manifest.resource, manifest.name());
         let live = children.find(|child| child.resource == *resource && child.key.name == name);
         names.insert((resource.kind.clone(), name.to_owned()));
-        if let Some(old) = live.filter(|child| is_of_an_earlier_stack(child, stack)) {
-            // The garbage collector would delete it, too, but later.
-            delete(applier, old, &mut report).await;
-            report.is_waiting = true;
-            continue;
-        }
-        if let Some(old) = live.filter(|child| has_other_claims(child, &manifest)) {
-            // Its pods stay, and belong to the next one.
-            let result = applier.delete_alone(&old.resource, &old.key, &old.live.uid);
-            if let Err(error) = result.await {
-                report.add_error(&error);
-            }
+        let former =
+            live.and_then(|child| Some((child, deletion_before(child, stack, &manifest)?)));
+        if let Some((old, dependents)) = former {
+            delete(applier, old, dependents, &mut report).await;
             report.is_waiting = true;
             continue;
         }
@@ -91,9 +94,13 @@ pub async fn apply(
         }
         let title = manifest.to_string();
         let has_pods = [Deployment::KIND, StatefulSet::KIND].contains(&resource.kind.as_str());
+        let is_secret = resource.kind == Secret::KIND;
         let manifest = owned(manifest, stack);
         let present = live.map(|child| &child.live);
-        let applied = applier.apply(&manifest, present).await;
+        let applied = match is_secret {
+            true => create_secret(applier, manifest, related).await,
+            false => applier.apply(&manifest, present).await,
+        };
         match applied {
             Ok(outcome) => {
                 if outcome == ApplyOutcome::Repaired {
@@ -115,9 +122,23 @@ pub async fn apply(
         }
     }
     for child in obsolete_children(stack, related, &names, &desired.leave_components) {
-        delete(applier, child, &mut report).await;
+        delete(applier, child, PropagationPolicy::Background, &mut report).await;
     }
     report
+}
+
+/// Creates a Secret with a new token, unless there is one. It is never changed afterwards.
+async fn create_secret(
+    applier: &Applier,
+    mut secret: Manifest,
+    related: &RelatedObjects,
+) -> Result<ApplyOutcome, ApplyError> {
+    if !may_be_missing(secret.name(), workloads(related), &related.pods) {
+        return Ok(ApplyOutcome::Unchanged);
+    }
+    add_token(&mut secret);
+    applier.create(&secret).await?;
+    Ok(ApplyOutcome::Changed)
 }
 
 /// The objects that the stack owns and no longer needs.
@@ -151,14 +172,19 @@ fn obsolete_children<'a>(
 /// The ConfigMaps that pods, Deployments and StatefulSets mount. A pod that restarts needs the one of
 /// its own revision.
 fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
+    let pods = related.pods.iter().filter_map(|pod| pod.spec.as_ref());
+    let workloads = workloads(related);
+    workloads.chain(pods).flat_map(config_maps).collect()
+}
+
+/// The templates of the pods of all Deployments and StatefulSets.
+fn workloads(related: &RelatedObjects) -> impl Iterator<Item = &PodSpec> {
     let children = related.children.iter();
-    let workloads = children.filter_map(|child| match &child.detail {
+    children.filter_map(|child| match &child.detail {
         Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
         Detail::StatefulSet(set) => set.spec.as_ref()?.template.spec.as_ref(),
         Detail::Service(_) | Detail::None => None,
-    });
-    let pods = related.pods.iter().filter_map(|pod| pod.spec.as_ref());
-    workloads.chain(pods).flat_map(config_maps).collect()
+    })
 }
 
 fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {
@@ -171,11 +197,19 @@ fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-/// Returns true for a StatefulSet whose claims have to change, which only a new one can have.
-fn has_other_claims(child: &StackChild, desired: &Manifest) -> bool {
+/// The way to delete an object that has to be gone before the desired one of its name can exist.
+fn deletion_before(
+    child: &StackChild,
+    stack: &StackObject,
+    desired: &Manifest,
+) -> Option<PropagationPolicy> {
+    if is_of_an_earlier_stack(child, stack) {
+        // The garbage collector would delete it, too, but later.
+        return Some(PropagationPolicy::Background);
+    }
     match &child.detail {
-        Detail::StatefulSet(set) => !has_same_claims(set, &desired.object.data),
-        _ => false,
+        Detail::StatefulSet(set) => sampler::deletion(set, &desired.object.data),
+        _ => None,
     }
 }
 
@@ -187,9 +221,15 @@ fn is_from_template(child: &StackChild) -> bool {
     child.resource.kind == PersistentVolumeClaim::KIND && is_samplers && !is_ours
 }
 
-async fn delete(applier: &Applier, child: &StackChild, report: &mut ApplyReport) {
+async fn delete(
+    applier: &Applier,
+    child: &StackChild,
+    dependents: PropagationPolicy,
+    report: &mut ApplyReport,
+) {
     let (resource, uid) = (&child.resource, &child.live.uid);
-    if let Err(error) = applier.delete(resource, &child.key, uid).await {
+    let deleted = applier.delete(resource, &child.key, uid, dependents);
+    if let Err(error) = deleted.await {
         report.add_error(&error);
     }
 }

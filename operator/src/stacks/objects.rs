@@ -12,7 +12,7 @@ use k8s_openapi::{
     Resource as _,
     api::{
         apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, PersistentVolumeClaim, Service},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
@@ -25,8 +25,9 @@ pub(super) const FIELD_MANAGER: &str = "spoor-stacks";
 
 /// The kinds of object that a stack consists of, in the order in which they are applied: what pods
 /// need comes first.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     ConfigMap::KIND,
+    Secret::KIND,
     PersistentVolumeClaim::KIND,
     Service::KIND,
     NetworkPolicy::KIND,

@@ -18,6 +18,9 @@ const FAILURES: [&str; 7] = [
     "ImagePullBackOff",
     "InvalidImageName",
 ];
+/// The reasons for which a container waits before it is created; the second one in a pod with init
+/// containers.
+const CREATING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// The time for which a pod has to be ready after its last crash to count as recovered. In this
 /// time the liveness probes, 6 at intervals of 10 s, end a program that hangs.
 const MIN_READY_TIME: SignedDuration = SignedDuration::from_secs(60);
@@ -74,6 +77,20 @@ pub fn has_failed(pod: &Pod) -> bool {
         !container.ready && ended.any(|state| state.terminated.is_some())
     };
     containers(status).any(has_ended) || present_problem(status).is_some()
+}
+
+/// Returns true if the kubelet has not created the containers of a pod for the first time: it
+/// prepares their volumes, or waits for objects that these need.
+#[must_use]
+pub fn is_being_created(pod: &Pod) -> bool {
+    let is_waiting = |container: &ContainerStatus| {
+        let state = container.state.as_ref();
+        let waiting = state.and_then(|state| state.waiting.as_ref());
+        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+        reason.is_some_and(|reason| CREATING.contains(&reason))
+    };
+    let status = pod.status.as_ref();
+    status.is_some_and(|status| containers(status).any(is_waiting))
 }
 
 fn present_problem(status: &PodStatus) -> Option<String> {

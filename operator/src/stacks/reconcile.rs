@@ -28,7 +28,7 @@ use super::{
     parse::{StackObject, parse},
     pod_failure::recovers_in,
     route::{self, CollectorAction, RoutePlan},
-    sampler,
+    sampler_probe::SCALING_INTERVAL,
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
     validate::validate,
@@ -44,8 +44,6 @@ use crate::{
 
 /// The delay before the next attempt after a failure that may be temporary.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
-/// The interval at which samplers are read while their number changes.
-const SCALING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reconciles stacks.
 pub struct Reconciler {
@@ -117,7 +115,7 @@ impl Reconciler {
             collector_exists: health.has_engine(engine) || health.has_engine(engine.other()),
             former_engine_exists: is_managed && health.has_engine(engine.other()),
         };
-        let route_plan = route::plan(&stack, &state, now);
+        let mut route_plan = route::plan(&stack, &state, now);
         let needs_collector = route_plan.collector == CollectorAction::Run;
         let samplers = parsed.status.sampler.as_ref();
         let scaling = match needs_collector {
@@ -139,10 +137,8 @@ impl Reconciler {
             .plan_rollout(&stack, object, &related, built.tiers.as_ref(), now)
             .await;
         let mut desired = desired_objects(built, &plan, &route_plan, engine);
-        if !is_managed && may_return_to_own_collector(&stack, &related, &health) {
-            let collector = Component::Collector.as_str();
-            desired.leave_components.push(collector);
-        }
+        self.leave_former_sampler(&stack, &related, &health, &mut desired, &mut route_plan)
+            .await;
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report
             .problems
@@ -368,23 +364,6 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
         engine,
         since: since.and_then(|since| since.parse().ok()),
     })
-}
-
-/// Returns true while a pod of the sampler may return spans to the Collector that the operator ran
-/// until the stack got an existing one.
-fn may_return_to_own_collector(
-    stack: &Stack,
-    related: &RelatedObjects,
-    health: &StackHealth,
-) -> bool {
-    if stack.sampler.engine() != SamplerEngine::Spoor {
-        return false;
-    }
-    let set = status::sampler_set(stack, related);
-    let output = set.and_then(sampler::output);
-    let is_own = output == Some(collector::pipelines::kept_url(stack).as_str());
-    // Also while its pods are being replaced.
-    is_own || (output.is_some() && !health.sampler.is_complete)
 }
 
 /// The objects to apply now, and those to leave as they are.

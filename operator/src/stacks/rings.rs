@@ -3,8 +3,8 @@
 //! Each step depends only on the rings in the stack's status and on what the samplers report, so
 //! another leader can continue. `traces/src/forward/ring.rs` describes why no trace is split.
 //!
-//! - A larger ring is added once all of its samplers run and have the present rings, a smaller one
-//!   at once.
+//! - A larger ring is added once all of its samplers run, and have the present rings and tail rules,
+//!   without which they would keep every trace. A smaller one is added at once.
 //! - The former rings end once no sampler knows a trace from before the current one.
 //! - Samplers above all rings end once they hold nothing, and no other sampler holds anything for
 //!   them.
@@ -20,14 +20,13 @@ use std::{
 use jiff::Timestamp;
 use spoor_api::tracing_stack::SamplerRings;
 
-/// The most members of a ring that samplers accept.
-const MAX_MEMBERS: u32 = 64;
-
 /// The state of a sampler, as far as its stack's rings depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SamplerReading {
     /// The generation of its rings; 0 until it knows the active ones.
     pub rings_generation: u64,
+    /// True if it has tail rules, even if they are none.
+    pub has_rules: bool,
     /// The latest generation such that it knows no trace from before those rings.
     pub settled_generation: u64,
     /// The bytes of spans that it holds for other samplers, by their ordinals.
@@ -110,7 +109,7 @@ struct Scaling<'a> {
 impl<'a> Scaling<'a> {
     fn of(state: &'a ScalingState<'a>) -> Option<Self> {
         let rings = state.rings?;
-        let is_valid = |members: &u32| (1..=MAX_MEMBERS).contains(members);
+        let is_valid = |members: &u32| (1..=SamplerRings::MAX_MEMBERS).contains(members);
         if !rings.members.iter().all(is_valid) {
             return None;
         }
@@ -144,8 +143,9 @@ impl<'a> Scaling<'a> {
         }
         // Not whether they are Ready: a sampler above all rings is not, since it should receive no
         // spans from Collectors.
-        let has_rings = |it: &SamplerReading| it.rings_generation == rings.generation;
-        let is_possible = wanted < self.current || self.all(0..wanted, has_rings);
+        let is_prepared =
+            |it: &SamplerReading| it.rings_generation == rings.generation && it.has_rules;
+        let is_possible = wanted < self.current || self.all(0..wanted, is_prepared);
         if wanted == self.current || !is_possible {
             return None;
         }

@@ -17,9 +17,10 @@ use super::{
 
 /// The time until kube-proxy on every node has applied a change of a Service's endpoints.
 const SERVICE_LAG: Duration = Duration::from_secs(3);
-/// The time for which the parts of the former engine stay after traffic has begun to leave them. Its
-/// waits are no longer in the spec, so this is the longest `gatherWait` and `decisionWait` together,
-/// and half a minute for the connections.
+/// The time for which the parts of the former engine stay at least after traffic has begun to leave
+/// them. Its waits are no longer in the spec, so this is the longest `gatherWait` and `decisionWait`
+/// together, and half a minute for the connections. A sampler of Spoor reports itself whether it has
+/// traces after that.
 const FORMER_ENGINE_DRAIN: Duration = Duration::from_secs(60 + 300 + 30);
 
 /// The present state of a stack, as far as its route depends on it.

@@ -6,6 +6,7 @@
 
 mod claims;
 mod network;
+mod token;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +24,10 @@ use k8s_openapi::{
 };
 use spoor_api::stack::{ManagedSampler, Stack};
 
-pub use self::claims::has_same_claims;
+pub use self::{
+    claims::deletion,
+    token::{add_token, may_be_missing},
+};
 use super::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     network::service_port,
@@ -136,6 +140,7 @@ pub fn objects(input: &SamplerInput<'_>) -> Vec<Manifest> {
     let mut objects = vec![
         Manifest::of(&stateful_set(input)),
         Manifest::of(&network::policy(input.stack)),
+        Manifest::of(&token::secret(input.stack)),
     ];
     objects.extend(claims::claims(input).iter().map(Manifest::of));
     let replicas = i32::from(input.sampler.replicas);
@@ -232,16 +237,27 @@ fn container(input: &SamplerInput<'_>) -> Container {
             &format!("{limit}Mi"),
         )),
         // The journal is read before the first response.
-        startup_probe: Some(pod::http_probe("/healthz", OPS, 1, 120)),
+        startup_probe: Some(pod::http_probe("/healthz", OPS, 1, start_seconds(sampler))),
         readiness_probe: Some(pod::http_probe("/readyz", OPS, 2, 3)),
         liveness_probe: Some(pod::http_probe("/healthz", OPS, 10, 6)),
         volume_mounts: Some(vec![
             journal,
             read_only_mount("token", TOKEN_FOLDER),
             read_only_mount("ca", CA_FOLDER),
+            token::mount(),
         ]),
         ..Container::default()
     }
+}
+
+/// The time for a start, in seconds: longer with a large journal, which would otherwise never be read
+/// to its end.
+fn start_seconds(sampler: &ManagedSampler) -> i32 {
+    const MIN_SECONDS: u64 = 120;
+    // Of a slow disk.
+    const BYTES_PER_SECOND: u64 = 10 * MIB;
+    let seconds = (sampler.storage.size / BYTES_PER_SECOND).max(MIN_SECONDS);
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
@@ -286,6 +302,7 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
         ("SPOOR_OPS_LISTEN", any_address(OPS)),
         ("SPOOR_PEERS", peers),
         ("SPOOR_PEERS_LISTEN", any_address(PEERS)),
+        ("SPOOR_PEERS_TOKEN_FILE", token::file()),
         ("SPOOR_STACK", stack.name.to_string()),
     ];
     let settings = settings.map(|(name, value)| EnvVar {
@@ -348,6 +365,7 @@ fn volumes(input: &SamplerInput<'_>) -> Vec<Volume> {
             }),
             ..Volume::default()
         },
+        token::volume(input.stack),
     ];
     journal.into_iter().chain(files).collect()
 }

@@ -1,25 +1,33 @@
-//! Plans the scaling of a stack's samplers by what their metrics report.
+//! Plans the scaling and the end of a stack's samplers by what their metrics report.
+
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use spoor_api::{
-    stack::{Sampler, Stack},
+    stack::{Collector, Sampler, SamplerEngine, Stack},
     tracing_stack::SamplerStatus,
 };
 
 use super::{
-    collector::samples::MetricSample,
+    apply::DesiredObjects,
+    collector::{self, samples::MetricSample},
+    objects::labels::Component,
     parse::StackObject,
     pod_failure::not_terminating,
     reconcile::Reconciler,
     rings::{self, SamplerReading, ScalingPlan, ScalingState},
+    route::RoutePlan,
     sampler,
     sources::RelatedObjects,
-    status::sampler_set,
+    status::{StackHealth, sampler_set},
 };
 
+/// The interval at which samplers are read while their number changes, or until they can end.
+pub(super) const SCALING_INTERVAL: Duration = Duration::from_secs(5);
 const RINGS_GENERATION: &str = "spoor_sampler_rings_generation";
+const RULES: &str = "spoor_sampler_rules";
 const SETTLED_GENERATION: &str = "spoor_sampler_rings_settled_generation";
 const FORWARD_PENDING: &str = "spoor_sampler_forward_pending";
 const UNDELIVERED: &str = "spoor_sampler_undelivered";
@@ -63,6 +71,46 @@ impl Reconciler {
         let readings = self.read_samplers(stack, related, replicas).await;
         let readings = &readings;
         Some(rings::plan(&ScalingState { readings, ..state }, now))
+    }
+
+    /// Leaves what the stack no longer needs while it may have spans: the Collector to which a
+    /// sampler returns them, and a sampler. Its traces may wait for longer than a change of route or
+    /// engine takes, and what it keeps waits for Jaeger.
+    pub(super) async fn leave_former_sampler(
+        &self,
+        stack: &Stack,
+        related: &RelatedObjects,
+        health: &StackHealth,
+        desired: &mut DesiredObjects,
+        route_plan: &mut RoutePlan,
+    ) {
+        let is_existing = matches!(stack.collector, Collector::Existing(_));
+        if is_existing && may_return_to_own_collector(stack, related, health) {
+            let collector = Component::Collector.as_str();
+            desired.leave_components.push(collector);
+        }
+        let is_obsolete = health.sampler.exists && !desired.has_sampler();
+        if is_obsolete && self.may_have_spans(stack, related, health).await {
+            let parts = Component::of_engine(SamplerEngine::Spoor).map(Component::as_str);
+            desired.leave_components.extend(parts);
+            route_plan.keeps_former_engine = true;
+            route_plan.replan_in = Some(SCALING_INTERVAL);
+        }
+    }
+
+    /// Returns true unless each sampler of the stack that is ready reports that it has no traces or
+    /// spans. Others are not waited for, since they may never be ready again.
+    async fn may_have_spans(
+        &self,
+        stack: &Stack,
+        related: &RelatedObjects,
+        health: &StackHealth,
+    ) -> bool {
+        let count = running_samplers(stack, related, None);
+        let readings = self.read_samplers(stack, related, count).await;
+        let ready = usize::try_from(health.ready_samplers).unwrap_or(usize::MAX);
+        let readings: Vec<SamplerReading> = readings.into_iter().flatten().collect();
+        readings.len() < ready || readings.iter().any(|it| it.undelivered > 0)
     }
 
     /// Reads the metrics of the samplers with the ordinals below a number.
@@ -110,6 +158,7 @@ impl SamplerReading {
         });
         Some(Self {
             rings_generation: gauge(RINGS_GENERATION)?,
+            has_rules: gauge(RULES).is_some(),
             settled_generation: gauge(SETTLED_GENERATION)?,
             forward_pending: pending.collect::<Option<_>>()?,
             undelivered: gauge(UNDELIVERED)?,
@@ -134,6 +183,23 @@ fn running_samplers(
     replicas.unwrap_or_default()
 }
 
+/// Returns true while a pod of the sampler may return spans to the Collector that the operator ran
+/// until the stack got an existing one.
+fn may_return_to_own_collector(
+    stack: &Stack,
+    related: &RelatedObjects,
+    health: &StackHealth,
+) -> bool {
+    if stack.sampler.engine() != SamplerEngine::Spoor {
+        return false;
+    }
+    let set = sampler_set(stack, related);
+    let output = set.and_then(sampler::output);
+    let is_own = output == Some(collector::pipelines::kept_url(stack).as_str());
+    // Also while its pods are being replaced.
+    is_own || (output.is_some() && !health.sampler.is_complete)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -144,6 +210,7 @@ mod tests {
 
     const METRICS: &str = "# TYPE spoor_sampler_rings_generation gauge\n\
         spoor_sampler_rings_generation 1800000000123\n\
+        spoor_sampler_rules{version=\"1\",digest=\"0\"} 1\n\
         spoor_sampler_rings_settled_generation 1800000000001\n\
         spoor_sampler_forward_pending{peer=\"0\"} 0\n\
         spoor_sampler_forward_pending{peer=\"12\"} 34\n\
@@ -153,6 +220,7 @@ mod tests {
     fn reads_the_gauges_of_a_sampler() {
         let expected = SamplerReading {
             rings_generation: 1_800_000_000_123,
+            has_rules: true,
             settled_generation: 1_800_000_000_001,
             forward_pending: BTreeMap::from([(0, 0), (12, 34)]),
             undelivered: 5,

@@ -42,5 +42,6 @@ mod replicas;
 mod route;
 mod sampler;
 mod samples;
+mod scaling;
 mod sdks;
 mod tail;

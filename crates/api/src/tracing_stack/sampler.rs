@@ -16,17 +16,18 @@ pub struct SamplerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<SamplerEngine>,
     /// Number of samplers, which divide the traces among themselves. While it changes, former
-    /// samplers finish the traces that they know, which takes at least ten minutes. Defaults to 1.
+    /// samplers finish the traces that they know, which takes at least ten minutes, and longer if a
+    /// sampler does not run. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub replicas: Option<i32>,
-    /// Time from a trace's root span to the decision. SDKs export spans every 5 s by default. At
-    /// most `maxTraceDuration`. Defaults to `5s`.
+    /// Time from a trace's root span to the decision, from `100ms` to `10m`. SDKs export spans every
+    /// 5 s by default. At most `maxTraceDuration`. Defaults to `5s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), example = &"5s")]
     pub decision_wait: Option<String>,
-    /// Maximum time from a trace's first span to the decision, for traces whose root span has not
-    /// arrived. Defaults to `30s`.
+    /// Maximum time from a trace's first span to the decision, whether or not its root span has
+    /// arrived, from `100ms` to `1h`. Defaults to `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), example = &"30s")]
     pub max_trace_duration: Option<String>,

@@ -99,3 +99,8 @@ pub struct SamplerRings {
     #[schemars(length(max = 64))]
     pub members: Vec<u32>,
 }
+
+impl SamplerRings {
+    /// The most members of a ring that samplers accept.
+    pub const MAX_MEMBERS: u32 = 64;
+}

@@ -25,7 +25,7 @@ impl Control {
     #[must_use]
     pub fn samplers(&self, namespace: &Namespace) -> Vec<SamplerState> {
         let samplers = self.0.samplers.get(namespace);
-        samplers.map_or_else(Vec::new, |samplers| samplers.states(Instant::now()))
+        samplers.map_or_else(Vec::new, |samplers| samplers.states())
     }
 
     /// Replaces the rings of all stacks, by namespace and name, and pushes those that changed to the

@@ -92,6 +92,7 @@ impl StreamClient for SamplerClient {
     type Outgoing = SamplerOutgoing;
 
     const ENDPOINT: Endpoint = Endpoint::TailRuleStream;
+
     fn hello(message: SamplerMessage) -> Option<SamplerHello> {
         match message.message {
             Some(Message::Hello(hello)) => Some(hello),

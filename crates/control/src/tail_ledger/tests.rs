@@ -47,7 +47,7 @@ fn history(sequences: &[u64]) -> RulesHistory {
             sequence: *sequence,
         };
         let served = ServedRules::new(&table, &Namespace::default(), version, None);
-        history.push(Arc::new(served));
+        history.push(&served);
     }
     history
 }

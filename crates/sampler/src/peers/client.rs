@@ -14,10 +14,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{
     Code, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
-use super::{MAX_MESSAGE_BYTES, Peers};
+use super::{MAX_MESSAGE_BYTES, Peers, Token};
 use crate::{
     phase::Phase,
     rings::{AdoptError, to_wire},
@@ -35,8 +36,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// The interval at which a peer that does not know the rings either is called again.
 const EXCHANGE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A client of a peer.
-pub(super) type Client = PeersClient<Channel>;
+/// A client of a peer, which sends the token with each call.
+pub(super) type Client = PeersClient<InterceptedService<Channel, Token>>;
 
 /// Calls each peer from a task of its own, until `stop`.
 pub(super) async fn call_peers(peers: &Arc<Peers>, stop: &CancellationToken) {
@@ -82,7 +83,7 @@ struct Caller {
 impl Caller {
     fn new(peers: Arc<Peers>, ordinal: u16, endpoint: Endpoint) -> Self {
         Self {
-            client: client(&endpoint),
+            client: client(&endpoint, &peers.token),
             has_discarded: peers.custody.is_none(),
             peers,
             ordinal,
@@ -194,13 +195,13 @@ impl Caller {
             let reason = with_causes(status);
             tracing::warn!(peer = self.ordinal, reason, "cannot call a peer; retrying");
         }
-        // Behind the address is another sampler now, or none. A new connection resolves the name
-        // again.
+        // Behind the address is another sampler now, possibly of another stack, or none. A new
+        // connection resolves the name again.
         if matches!(
             status.code(),
-            Code::FailedPrecondition | Code::DeadlineExceeded
+            Code::FailedPrecondition | Code::Unauthenticated | Code::DeadlineExceeded
         ) {
-            self.client = client(&self.endpoint);
+            self.client = client(&self.endpoint, &self.peers.token);
         }
         sleep(self.backoff.next_delay(MAX_RETRY_DELAY)).await;
     }
@@ -210,7 +211,7 @@ impl Caller {
 pub(super) fn connect(peers: &Peers, ordinal: u16) -> Result<Client, Status> {
     let uri = peers.settings.addresses.get(usize::from(ordinal));
     let uri = uri.ok_or_else(|| Status::not_found("no sampler has this ordinal"))?;
-    Ok(client(&endpoint(uri)))
+    Ok(client(&endpoint(uri), &peers.token))
 }
 
 fn endpoint(uri: &Uri) -> Endpoint {
@@ -221,8 +222,8 @@ fn endpoint(uri: &Uri) -> Endpoint {
         .keep_alive_timeout(KEEP_ALIVE)
 }
 
-fn client(endpoint: &Endpoint) -> Client {
-    PeersClient::new(endpoint.connect_lazy())
+fn client(endpoint: &Endpoint, token: &Token) -> Client {
+    PeersClient::with_interceptor(endpoint.connect_lazy(), token.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }

@@ -21,7 +21,11 @@ use tokio::{
     task::spawn_blocking,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, codegen::BoxStream, service::Routes};
+use tonic::{
+    Request, Response, Status, Streaming,
+    codegen::BoxStream,
+    service::{Routes, interceptor::InterceptedService},
+};
 
 use super::{MAX_MESSAGE_BYTES, Peers};
 use crate::{
@@ -33,11 +37,13 @@ use crate::{
 /// the same lock, so more would not be faster.
 const MAX_CONCURRENT_CALLS: usize = 2;
 
-/// The gRPC service `spoor.sampler.v1.Peers`, with gRPC health and reflection.
+/// The gRPC service `spoor.sampler.v1.Peers`, which requires the token, with gRPC health and
+/// reflection, which do not.
 ///
 /// # Errors
 /// [`ReflectionError`] if the descriptors cannot be read.
 pub(crate) async fn router(peers: Arc<Peers>) -> Result<(Router, Health), ReflectionError> {
+    let token = peers.token.clone();
     let server = Server {
         peers,
         turns: Arc::new(Semaphore::new(MAX_CONCURRENT_CALLS)),
@@ -45,7 +51,9 @@ pub(crate) async fn router(peers: Arc<Peers>) -> Result<(Router, Health), Reflec
     let service = peers_server::PeersServer::new(server)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let routes = Routes::new(service);
+    // Before the message is read.
+    let check = move |request: Request<()>| token.check(request);
+    let routes = Routes::new(InterceptedService::new(service, check));
     let (routes, health) =
         with_introspection(routes, &[peers_server::SERVICE_NAME], DESCRIPTORS).await?;
     let served = "this port serves the calls between samplers";
@@ -80,7 +88,7 @@ impl peers_server::Peers for Server {
                 let stamped = self.peers.process.read(&request.last_stamp);
                 let pending = Duration::from_millis(request.pending_millis);
                 if let Some(until) = stamped.and_then(|stamped| stamped.checked_sub(pending)) {
-                    forwarder.heard(from, until);
+                    forwarder.record_report(from, until);
                 }
             }
         }

@@ -138,7 +138,7 @@ fn valid_message() -> wire::TailRules {
 #[case::version(|it: &mut wire::TailRules| it.version = None, "version: must be set")]
 #[case::digest(
     |it: &mut wire::TailRules| it.digest.clear(),
-    "digest: must be that of the rules; this sampler reads other rules"
+    "digest: differs from that of the rules as this sampler reads them; update the sampler"
 )]
 #[case::namespace(
     |it: &mut wire::TailRules| it.namespace.clear(),
@@ -154,7 +154,7 @@ fn valid_message() -> wire::TailRules {
 )]
 #[case::condition(
     |it: &mut wire::TailRules| it.policies[0].rules[0].condition = None,
-    "policies[0].rules[0].condition: must be one that this sampler supports"
+    "policies[0].rules[0].condition: must be one that this sampler supports; update the sampler"
 )]
 #[case::duration(
     |it: &mut wire::TailRules| {

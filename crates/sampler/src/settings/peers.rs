@@ -1,6 +1,6 @@
 //! The settings of a sampler with peers.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use http::Uri;
 use spoor_runtime::SettingsReader;
@@ -22,22 +22,26 @@ pub struct PeersSettings {
     pub own: u16,
     /// The namespace and the name of the stack, divided by a slash.
     pub stack: String,
+    /// The file with the token that the samplers of the stack share.
+    pub token_file: PathBuf,
 }
 
 impl SamplerArgs {
-    /// Reads the settings of peers, if there are any.
+    /// Reads the settings of peers, if there are any. `instance` is `None` if it cannot be read.
     pub(super) fn peers(
         &self,
-        instance: &str,
+        instance: Option<&str>,
         reader: &mut SettingsReader,
     ) -> Option<PeersSettings> {
         let address = self.peers.as_deref()?;
         let addresses = reader.check("--peers", addresses(address));
-        let own = reader.check("OTEL_RESOURCE_ATTRIBUTES", ordinal(instance));
+        let own = instance
+            .and_then(|instance| reader.check("OTEL_RESOURCE_ATTRIBUTES", ordinal(instance)));
         let required = [
             ("--journal", self.journal.is_some()),
             ("--stack", !self.stack.is_empty()),
             ("--namespace", self.namespace.is_some()),
+            ("--peers-token-file", self.peers_token_file.is_some()),
         ];
         for (setting, is_set) in required {
             if !is_set {
@@ -49,6 +53,7 @@ impl SamplerArgs {
             addresses: addresses?,
             own: own?,
             stack: format!("{}/{}", self.namespace.as_ref()?, self.stack),
+            token_file: self.peers_token_file.clone()?,
         })
     }
 }

@@ -69,7 +69,7 @@ fn options_and_variables_are_read() {
     );
 }
 
-const PEERS: [&str; 8] = [
+const PEERS: [&str; 10] = [
     "--peers",
     "tracing-sampler-{ordinal}.tracing-sampler-pods:4320",
     "--journal",
@@ -78,6 +78,8 @@ const PEERS: [&str; 8] = [
     "tracing",
     "--namespace",
     "shop",
+    "--peers-token-file",
+    "/peers/token",
 ];
 
 #[test]
@@ -87,6 +89,7 @@ fn peers_are_read() {
     let peers = read(&PEERS, &variables).unwrap().peers.unwrap();
     assert_eq!(peers.listen.to_string(), "127.0.0.1:4320");
     assert_eq!((peers.own, &*peers.stack), (2, "shop/tracing"));
+    assert_eq!(peers.token_file, PathBuf::from("/peers/token"));
     assert_eq!(peers.addresses.len(), 64);
     assert_eq!(
         peers.addresses[10],
@@ -121,11 +124,12 @@ fn address_of_peers_is_a_host_and_a_port(#[case] address: &str) {
 }
 
 #[test]
-fn peers_require_a_journal_and_a_stack() {
+fn peers_require_a_journal_a_stack_and_a_token() {
     let variables = [("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler-0")];
     let InvalidSettings(errors) = read(&PEERS[..2], &variables).unwrap_err();
     let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
-    assert_eq!(named, ["--journal", "--stack", "--namespace"], "{errors:?}");
+    let required = ["--journal", "--stack", "--namespace", "--peers-token-file"];
+    assert_eq!(named, required, "{errors:?}");
 }
 
 #[rstest]
@@ -151,9 +155,27 @@ fn invalid_setting_is_named(
     assert_eq!(named, [setting], "{errors:?}");
 }
 
+#[rstest]
+#[case::option(&["--memory", "1MiB"], "--memory")]
+#[case::peers(&["--peers", "sampler-{ordinal}:4320"], "--journal")]
+fn all_errors_are_reported_together(#[case] options: &[&str], #[case] setting: &str) {
+    let invalid = "SPOOR_CONTROL_ENDPOINT";
+    let InvalidSettings(errors) = read(options, &[(invalid, "operator")]).unwrap_err();
+    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    assert!(
+        named.contains(&invalid) && named.contains(&setting),
+        "{errors:?}"
+    );
+}
+
 #[test]
-fn all_errors_are_reported_together() {
-    let variables = [("SPOOR_CONTROL_ENDPOINT", "operator")];
-    let InvalidSettings(errors) = read(&["--memory", "1MiB"], &variables).unwrap_err();
-    assert_eq!(errors.len(), 2, "{errors:?}");
+fn errors_of_peers_are_reported_without_an_output() {
+    let variables = [
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler"),
+    ];
+    let InvalidSettings(errors) = read(&PEERS, &variables).unwrap_err();
+    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    assert!(named.contains(&"OTEL_TRACES_EXPORTER"), "{errors:?}");
+    assert!(named.contains(&"OTEL_RESOURCE_ATTRIBUTES"), "{errors:?}");
 }

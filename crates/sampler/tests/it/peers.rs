@@ -11,7 +11,12 @@ use spoor_proto::spoor::sampler::v1::{
 };
 use spoor_sampler::SamplerArgs;
 use tempfile::TempDir;
-use tonic::{Code, transport::Channel};
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::interceptor::{InterceptedService, Interceptor},
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     plane::{Plane, keep_errors},
@@ -22,23 +27,29 @@ use crate::{
 
 pub const TRACES: u64 = 20;
 pub const STACK: &str = "default/tracing";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// The samplers of a stack, with the ports and folders that they have across restarts.
 pub struct Stack {
     output: SocketAddr,
     peers: [SocketAddr; 3],
     folders: [TempDir; 3],
+    /// The folder with the file of the token, `token`.
+    secrets: TempDir,
     /// A folder ends with the sampler, as an emptyDir does with its pod.
     ends_with_pod: bool,
 }
 
 impl Stack {
     pub fn new(output: SocketAddr) -> Self {
+        let secrets = TempDir::new().unwrap();
+        std::fs::write(secrets.path().join("token"), TOKEN).unwrap();
         Self {
             ends_with_pod: false,
             output,
             peers: spoor_testing::ports::free(),
             folders: [(); 3].map(|()| TempDir::new().unwrap()),
+            secrets,
         }
     }
 
@@ -58,9 +69,31 @@ impl Stack {
         self.folders[ordinal].path()
     }
 
-    pub async fn client(&self, ordinal: usize) -> PeersClient<Channel> {
+    /// A client of a sampler, which sends the token.
+    pub async fn client(
+        &self,
+        ordinal: usize,
+    ) -> PeersClient<InterceptedService<Channel, impl Interceptor>> {
+        self.client_with(Some(TOKEN), ordinal).await
+    }
+
+    async fn client_with(
+        &self,
+        token: Option<&str>,
+        ordinal: usize,
+    ) -> PeersClient<InterceptedService<Channel, impl Interceptor>> {
+        let value: Option<MetadataValue<Ascii>> =
+            token.map(|token| format!("Bearer {token}").parse().unwrap());
         let address = format!("http://{}", self.peers[ordinal]);
-        PeersClient::connect(address).await.unwrap()
+        let channel = Endpoint::from_shared(address).unwrap().connect();
+        let send_token = move |mut request: Request<()>| {
+            if let Some(value) = &value {
+                let value = value.clone();
+                request.metadata_mut().insert("authorization", value);
+            }
+            Ok::<_, Status>(request)
+        };
+        PeersClient::with_interceptor(channel.await.unwrap(), send_token)
     }
 
     /// Gives a sampler rings from an earlier start.
@@ -92,6 +125,7 @@ impl Stack {
             stack: "tracing".to_owned(),
             // Replaced below: these ports have nothing in common.
             peers: Some("127.0.0.1:{ordinal}".to_owned()),
+            peers_token_file: Some(self.secrets.path().join("token")),
             peers_listen: self.peers[ordinal],
             ..args()
         };
@@ -119,7 +153,18 @@ impl Stack {
         envelope: Envelope,
         rings: Option<Rings>,
     ) -> Result<Option<Rings>, Code> {
-        let mut client = self.client(ordinal).await;
+        let token = Some(TOKEN);
+        self.exchange_with(token, ordinal, envelope, rings).await
+    }
+
+    async fn exchange_with(
+        &self,
+        token: Option<&str>,
+        ordinal: usize,
+        envelope: Envelope,
+        rings: Option<Rings>,
+    ) -> Result<Option<Rings>, Code> {
+        let mut client = self.client_with(token, ordinal).await;
         let request = ExchangeRequest {
             envelope: Some(envelope),
             rings,
@@ -350,5 +395,29 @@ async fn unusable_rings_are_refused(#[case] unusable: Rings) {
     let refused = stack.send_rings(0, unusable).await;
     assert_eq!(refused, Err(Code::InvalidArgument));
     wait_for_generation(&sampler, 5.0).await;
+    sampler.stop().await;
+}
+
+#[rstest]
+#[case::no_token(None)]
+#[case::another_one(Some("another token of some length"))]
+#[case::only_its_beginning(Some(&TOKEN[..63]))]
+#[tokio::test]
+async fn call_without_the_token_is_refused(#[case] token: Option<&str>) {
+    let (_receiver, output) = Receiver::start().await;
+    let stack = Stack::new(output);
+    stack.save_rings(0, &rings(5, &[1]));
+    let sampler = stack.start(0, None);
+    let envelope = Envelope {
+        stack: STACK.to_owned(),
+        from: 2,
+        to: 0,
+    };
+    let sent = Some(rings(6, &[3]));
+    let refused = stack.exchange_with(token, 0, envelope, sent).await;
+    assert_eq!(refused, Err(Code::Unauthenticated));
+    assert_eq!(stack.saved_rings(0), rings(5, &[1]));
+    let refusals = "spoor_sampler_peer_calls_unauthenticated_total";
+    assert_eq!(sampler.metric(refusals).await, Some(1.0));
     sampler.stop().await;
 }

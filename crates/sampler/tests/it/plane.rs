@@ -7,8 +7,8 @@ use spoor_policy::{
 };
 use spoor_proto::spoor::{
     control::v1::{
-        self as wire, ControlMessage, SamplerHello, SamplerMessage, TailReport, TailRules,
-        control_message,
+        self as wire, ControlMessage, SamplerHello, SamplerMessage, TailCount, TailReport,
+        TailRules, control_message,
         sampler_message::Message,
         tail_rule::Condition,
         tail_rule_stream_server::{TailRuleStream, TailRuleStreamServer},
@@ -158,6 +158,20 @@ impl Connected {
         match self.response().await {
             Message::Acknowledgement(acknowledged) => acknowledged.version.unwrap().sequence,
             other => panic!("an acknowledgement, not {other:?}"),
+        }
+    }
+
+    /// The counts in the reports that are left, until the sampler ends the stream.
+    pub async fn remaining_counts(&mut self) -> Vec<TailCount> {
+        let mut counts = Vec::new();
+        loop {
+            let received = timeout(DEADLINE, self.incoming.message()).await;
+            let Some(received) = received.expect("the end in time").unwrap() else {
+                return counts;
+            };
+            if let Some(Message::Report(report)) = received.message {
+                counts.extend(report.counts);
+            }
         }
     }
 

@@ -93,7 +93,8 @@ async fn only_changed_counts_are_repeated() {
     stream.hello().await;
     let report = stream.report(|report| !report.counts.is_empty()).await;
     assert_eq!(reported(report), [(1, 1), (2, 1)]);
-    sampler.stop().await;
+    let ((), last) = tokio::join!(sampler.stop(), stream.remaining_counts());
+    assert_eq!(last, []);
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ pub fn args() -> SamplerArgs {
         namespace: None,
         stack: String::new(),
         peers: None,
+        peers_token_file: None,
         peers_listen: any_port,
     }
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use insta::assert_yaml_snapshot;
 use jiff::Timestamp;
@@ -136,8 +136,6 @@ fn decisions_of_samplers_are_listed_by_rule() {
             unmatched: 12_000,
             unmatched_kept: 1_200,
         },
-        recent: TailDecisions::default(),
-        window: Duration::from_secs(60),
         otherwise: Some(OtherwiseRate {
             rate: 0.1,
             interval: interval(1_200, 12_000, 0.95),

@@ -65,7 +65,8 @@ impl Batches {
     }
 
     /// Adds a span, with its place. Its source is compared with others once for each batch, as long
-    /// as `interned` caches it: a resource may be longer than thousands of spans.
+    /// as `interned` caches it, and its resource not for each of its scopes: a resource may be longer
+    /// than thousands of spans, and have hundreds of thousands of scopes.
     pub(super) fn add(
         &mut self,
         span: &NewSpan<'_>,
@@ -85,9 +86,9 @@ impl Batches {
         let serial = self.completed + 1;
         let source = interned
             .source_in(serial)
-            .unwrap_or_else(|| self.open.intern(source));
-        interned.cache(serial, source);
+            .unwrap_or_else(|| self.open.intern(source, interned.resource_in(serial)));
         let resource = self.open.resource_of(source);
+        interned.cache(serial, source, resource);
         let start = self.open.fields.len();
         as_kept.write(span, &mut self.buffers, &mut self.open.fields);
         let field = start..self.open.fields.len();
@@ -170,9 +171,9 @@ impl OpenBatch {
         self.fields.len() + self.shared.len()
     }
 
-    /// The number of a source, which is added if it is new.
-    fn intern(&mut self, source: &NewSource<'_>) -> u16 {
-        let resource = self.intern_resource(source);
+    /// The number of a source, which is added if it is new. The caller may know that of its resource.
+    fn intern(&mut self, source: &NewSource<'_>, resource: Option<u16>) -> u16 {
+        let resource = resource.unwrap_or_else(|| self.intern_resource(source));
         let hash = source_hash(source.resource_hash, source.scope);
         let known = self.sources.find(hash, |(of_resource, scope)| {
             *of_resource == resource && is_concatenation(scope.of(&self.shared), source.scope)
@@ -274,10 +275,11 @@ mod tests {
 
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use prost::Message;
+    use rstest::rstest;
 
     use super::{MAX_BATCH_BYTES, MAX_BATCH_SPANS};
     use crate::forward::tests::process::{
-        Process, ROOT, SpanNumber, request, request_of, spans_of,
+        Process, ROOT, SpanNumber, request, request_of, spans_of, table,
     };
 
     #[test]
@@ -333,9 +335,14 @@ mod tests {
         request.encode_to_vec()
     }
 
-    #[test]
-    fn resources_and_scopes_are_not_repeated() {
+    #[rstest]
+    #[case::passed_on(false)]
+    #[case::decided(true)]
+    fn resources_and_scopes_are_not_repeated(#[case] has_rules: bool) {
         let mut process = Process::start(64 << 20);
+        if has_rules {
+            process.set_table(table(true, "100%"));
+        }
         for number in 1..=3 {
             for service in ["service-a", "service-b"] {
                 process
@@ -343,6 +350,7 @@ mod tests {
                     .unwrap();
             }
         }
+        process.decide();
         process.flush();
         let batch = process.next_batch().unwrap();
         assert_eq!(batch.spans, 12);

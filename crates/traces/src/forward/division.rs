@@ -8,7 +8,11 @@ use super::{
     ring::{Rings, Visited},
     writer::RequestWriter,
 };
-use crate::{TraceId, scan::Scanned};
+use crate::{
+    ScanError, TraceId,
+    memory::Reservation,
+    scan::{Scanned, SourceLimits, scan_within},
+};
 
 /// A request, divided by the samplers that its spans go to.
 #[derive(Debug)]
@@ -17,6 +21,14 @@ pub(super) struct Division {
     pub(super) generation: u64,
     pub(super) here: Here,
     pub(super) parts: Vec<Part>,
+}
+
+/// A division, with what a scan has found in the spans that stay.
+#[derive(Debug)]
+pub(super) struct Divided<'a> {
+    pub(super) division: Division,
+    /// `None` if they are not a request of their own, or were not scanned yet.
+    pub(super) staying: Option<Scanned<'a>>,
 }
 
 /// The spans of a request that stay.
@@ -38,13 +50,6 @@ pub(super) struct Part {
     pub(super) spans: u64,
 }
 
-/// The spans for one destination.
-#[derive(Default)]
-struct Spans {
-    request: RequestWriter,
-    count: u64,
-}
-
 /// The place of this sampler among destinations. No ordinal is as large.
 const HERE: u64 = u64::MAX;
 
@@ -55,6 +60,14 @@ impl Division {
             generation: 0,
             here: Here::All,
             parts: Vec::new(),
+        }
+    }
+
+    /// The spans that stay, if they are a request of their own. A copy shares its bytes.
+    pub(super) fn staying(&self) -> Option<Bytes> {
+        match &self.here {
+            Here::Request(request) => Some(request.clone()),
+            Here::All | Here::Nothing => None,
         }
     }
 
@@ -96,13 +109,13 @@ impl Division {
         }
         division.here = Here::Nothing;
         for (to, spans) in divide(scanned, &destinations) {
-            let request = Bytes::from(spans.request.finish());
+            let request = Bytes::from(spans.request());
             match u16::try_from(to) {
                 Ok(to) => division.parts.push(Part {
                     to,
                     visited: after,
                     request,
-                    spans: spans.count,
+                    spans: spans.count(),
                 }),
                 Err(_) => division.here = Here::Request(request),
             }
@@ -111,15 +124,23 @@ impl Division {
     }
 }
 
-/// Copies each span to the request for its destination.
-fn divide(scanned: &Scanned<'_>, destinations: &[u64]) -> BTreeMap<u64, Spans> {
-    let mut requests = BTreeMap::<u64, Spans>::new();
+/// Scans the spans of a divided request that stay.
+pub(super) fn scan_staying(request: &[u8]) -> Result<Scanned<'_>, ScanError> {
+    // They are a part of a request that was scanned within the bound on memory.
+    let mut reservation = Reservation::unbounded();
+    scan_within(request, SourceLimits::FORWARDER, &mut reservation)
+}
+
+/// Adds each span to the request for its destination.
+fn divide<'s>(
+    scanned: &'s Scanned<'_>,
+    destinations: &'s [u64],
+) -> BTreeMap<u64, RequestWriter<'s>> {
+    let mut requests = BTreeMap::<u64, RequestWriter<'s>>::new();
     // Takes any number for each span. The namespace is not a part of a request.
     for (source, spans) in scanned.by_source(destinations, None) {
         for (span, to) in spans {
-            let spans = requests.entry(to).or_default();
-            spans.request.add(span, &source);
-            spans.count += 1;
+            requests.entry(to).or_default().add(span, &source);
         }
     }
     requests
@@ -129,10 +150,14 @@ fn divide(scanned: &Scanned<'_>, destinations: &[u64]) -> BTreeMap<u64, Spans> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeSet;
+
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
+
     use super::*;
     use crate::{
-        forward::tests::process::{ROOT, SpanNumber, request, spans_in},
-        memory::Reservation,
+        forward::tests::process::{ROOT, SpanNumber, request, request_of, spans_in},
         scan::scan,
     };
 
@@ -161,6 +186,8 @@ mod tests {
             unreachable!("some traces are owned here");
         };
         let mut found = spans_in(here);
+        assert_eq!(division.staying().as_ref(), Some(here));
+        assert_eq!(scan_staying(here).unwrap().spans.len(), found.len());
         assert!(found.is_sorted_by_key(|(_, number)| *number));
         assert_eq!(division.parts.len(), 2);
         for part in &division.parts {
@@ -175,6 +202,40 @@ mod tests {
         let mut all = all;
         all.sort_unstable();
         assert_eq!(found, all);
+    }
+
+    /// The spans of a request with their services, and the number of its resources.
+    fn services_in(request: &[u8]) -> (BTreeSet<(String, Vec<u8>)>, usize) {
+        let request = ExportTraceServiceRequest::decode(request).unwrap();
+        let resources = request.resource_spans.len();
+        let spans = request.resource_spans.into_iter().flat_map(|of_resource| {
+            let resource = of_resource.resource.unwrap();
+            let spans = of_resource.scope_spans.into_iter().flat_map(|it| it.spans);
+            let service = format!("{:?}", resource.attributes[0].value);
+            spans.map(move |span| (service.clone(), [span.trace_id, span.span_id].concat()))
+        });
+        (spans.collect(), resources)
+    }
+
+    #[test]
+    fn divided_spans_keep_their_resources() {
+        let of = |service, numbers: std::ops::Range<u64>| {
+            let spans = numbers.flat_map(|number| (0..20_u64).map(move |trace| (trace, number)));
+            request_of(service, &spans.collect::<Vec<_>>(), 0)
+        };
+        // Encoded lists are concatenated.
+        let request = [of("service-a", 1..4), of("service-b", 4..6)].concat();
+        let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
+        let division = Division::new(&scanned, (&rings(&[2]), 0), Visited::default(), |_| false);
+        let here = division.staying().unwrap();
+        let parts = division.parts.iter().map(|part| part.request.clone());
+        let mut found = BTreeSet::new();
+        for divided in parts.chain([here]) {
+            let (spans, resources) = services_in(&divided);
+            assert_eq!(resources, 2);
+            found.extend(spans);
+        }
+        assert_eq!((found, 2), services_in(&request));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::{Forward, ForwardedPart, Forwarder, JournalId, Rings, Shared};
+use super::{Forward, ForwardedPart, Forwarder, JournalId, Rings, Shared, division::Divided};
 use crate::{
     memory::Reservation,
     receiver::AcceptError,
@@ -60,15 +60,15 @@ impl Forwarder {
         self.shared.state().saturated()
     }
 
-    /// A peer has nothing accepted before this time left for this sampler. Traces that are due by
-    /// then may be decided.
+    /// Records a peer's report that it has nothing left for this sampler that was accepted before
+    /// `until`. Traces that are due by then may be decided.
     ///
     /// The time is that of the last response that the peer had received when it reported, less the
     /// age of its oldest spans for this sampler.
-    pub fn heard(&self, peer: u16, until: Instant) {
+    pub fn record_report(&self, peer: u16, until: Instant) {
         let mut state = self.shared.state();
         if let Some(peers) = &mut state.peers {
-            peers.heard(peer, until, Instant::now());
+            peers.record_report(peer, until, Instant::now());
         }
     }
 
@@ -151,8 +151,11 @@ impl Shared {
         let division = scanned
             .as_ref()
             .and_then(|scanned| self.divide(scanned, part.visited));
+        // Nearly always all spans stay.
+        let staying = None;
+        let divided = division.map(|division| Divided { division, staying });
         let mut appender = self.make_room(part.request.len())?;
-        appender.accept_part((from, part), scanned.as_ref(), division)?;
+        appender.accept_part((from, part), scanned.as_ref(), divided)?;
         drop(appender);
         self.notify();
         Ok(())

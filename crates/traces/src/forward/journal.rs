@@ -24,8 +24,9 @@
 //! and the part for each peer, with the number of the record as its sequence. So replay needs
 //! neither rings nor look-ups. The record of a peer's part has that part's sequence in the peer's
 //! journal: the part and the knowledge that it was received cannot be separated. Parts that wait for
-//! a peer keep no segment from being deleted: they are written again before, to the active one.
-//! Otherwise the journals of two samplers could be full of parts for each other for ever.
+//! a peer keep their segment while there is room. In a journal that is more than half full, they are
+//! written again to the active segment, so that theirs can be deleted. Otherwise the journals of two
+//! samplers could be full of parts for each other for ever.
 
 mod append;
 mod effects;
@@ -75,9 +76,9 @@ pub struct JournalSettings {
     /// The most bytes of requests and decisions. At this size, requests are refused until some are
     /// sent.
     ///
-    /// The volume needs a tenth more, since decisions are written in any case. A journal holds what
-    /// arrives in [`TailSettings::max_trace_duration`](crate::TailSettings::max_trace_duration) at
-    /// least.
+    /// The volume needs a tenth more, since decisions are written in any case. There should be room
+    /// for what arrives within
+    /// [`TailSettings::max_trace_duration`](crate::TailSettings::max_trace_duration).
     pub max_bytes: u64,
 }
 
@@ -146,6 +147,10 @@ const MAX_SEGMENT_BYTES: u64 = 16 << 20;
 const MIN_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// The most bytes of remembered decisions, as a part of the journal.
 const REMEMBERED_PART: u64 = 4;
+/// The part of the journal, without the remembered decisions, up to which segments are kept for the
+/// parts in them. It is more than all parts should take (`PENDING_PART` of `peers`), so that moving
+/// them frees room, and leaves enough of it that no requests are refused.
+const KEPT_FOR_PARTS: u64 = 2;
 
 /// The present time, in milliseconds since 1970, the unit of records.
 pub(super) fn unix_ms() -> u64 {
@@ -202,6 +207,9 @@ pub(super) struct Journal {
 pub(super) trait Segments {
     /// Returns whether nothing needs a segment any more, apart from its parts for peers.
     fn is_released(&self, segment: u64) -> bool;
+
+    /// Returns whether a segment has parts that peers have not received.
+    fn has_parts_in(&self, segment: u64) -> bool;
 
     /// The parts in a segment that peers have not received.
     fn parts_in(&self, segment: u64) -> Vec<(PartPlace, QueuedPart)>;
@@ -269,8 +277,12 @@ impl Journal {
 
     /// The bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
+        self.bytes_of_segments() + self.remembered.bytes()
+    }
+
+    fn bytes_of_segments(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|(_, bytes)| bytes).sum();
-        sealed + self.active.bytes + self.remembered.bytes()
+        sealed + self.active.bytes
     }
 
     /// Returns whether a peer's parts have no room if Collectors send more.
@@ -294,9 +306,17 @@ impl Journal {
         self.bytes().saturating_add(bytes) <= self.settings.max_bytes / 5 * 3
     }
 
+    /// Returns whether the parts for peers are to be moved, so that their segments can be deleted.
+    fn should_move_parts(&self) -> bool {
+        let max_bytes = self.settings.max_bytes;
+        let max_bytes = max_bytes.saturating_sub(self.remembered.bytes());
+        self.bytes_of_segments() > max_bytes / KEPT_FOR_PARTS
+    }
+
     /// Writes what is to be remembered, and removes what is no longer needed: the oldest segments
     /// that are released, and decisions that are too old. Returns the paths of the files to delete.
-    /// Parts in these segments move to the active one, those of one segment at a time.
+    /// If room is needed, parts in these segments move to the active one, those of one segment at a
+    /// time.
     pub(super) fn clean_up(
         &mut self,
         segments: &impl Segments,
@@ -315,20 +335,25 @@ impl Journal {
             if !is_remembered && !paths.is_empty() {
                 break;
             }
-            let moved = match self.move_parts(number, segments, now) {
-                Ok(moved) => moved,
-                Err(error) => {
+            let has_parts = segments.has_parts_in(number);
+            if has_parts {
+                // Peers receive most parts soon. Those for an unavailable peer may fill segments by
+                // themselves, which would be written again at each tick.
+                if !self.should_move_parts() {
+                    break;
+                }
+                if let Err(error) = self.move_parts(number, segments, now) {
                     result = result.and(Err(error));
                     break;
                 }
-            };
+            }
             self.sealed.pop_front();
             paths.push(files::path(
                 &self.settings.folder,
                 FileKind::Segment,
                 number,
             ));
-            if moved > 0 {
+            if has_parts {
                 break;
             }
         }

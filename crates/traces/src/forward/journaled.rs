@@ -238,6 +238,10 @@ impl Segments for Uses<'_> {
         self.state.lock().is_released(segment, self.confirmed)
     }
 
+    fn has_parts_in(&self, segment: u64) -> bool {
+        self.state.lock().parts.has_in_segment(segment)
+    }
+
     fn parts_in(&self, segment: u64) -> Vec<(PartPlace, QueuedPart)> {
         self.state.lock().parts.in_segment(segment)
     }

@@ -1,6 +1,6 @@
 //! The output of a sampler: batches of spans to forward.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{annotation::Annotation, batches::Batches, position::Position, tracker::Tracker};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     output::Output,
     scan::Scanned,
     span::{NewSource, NewSpan},
-    tail::{Decision, Decisions},
+    tail::{DECISION_RETENTION, Decision, Decisions},
     totals::NotStored,
 };
 
@@ -31,14 +31,14 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Remembers at most `max_passed` traces that did not wait, each for at least `retention`.
-    pub(super) fn new(hasher: IdHasher, max_passed: usize, retention: Duration) -> Self {
+    /// Remembers at most `max_passed` traces that did not wait, as decisions are remembered.
+    pub(super) fn new(hasher: IdHasher, max_passed: usize) -> Self {
         Self {
             batches: Batches::default(),
             hasher,
             reasons: Reasons::default(),
             annotations: Vec::new(),
-            passed: Decisions::new(max_passed, retention),
+            passed: Decisions::new(max_passed, DECISION_RETENTION),
             tracker: None,
             replay_time: None,
         }
@@ -153,8 +153,9 @@ impl Output for Outgoing {
         let hashes = self
             .hasher
             .hash_all(ids, |_, hash| self.passed.find(hash).is_some());
+        let mut interned = Interned::default();
         for (source, spans) in scanned.by_source(&hashes, None) {
-            let mut interned = Interned::default();
+            interned.advance(&source);
             for (span, hash) in spans {
                 if self.passed.find(hash).is_none() {
                     self.pass(span.trace_id, hash, note);
@@ -168,7 +169,8 @@ impl Output for Outgoing {
     fn evict(&mut self) {}
 
     fn may_decide_within_request(&self) -> bool {
-        // In the journal a decision is before or after a request.
+        // In the journal a decision is before or after a request. With each request, there would be
+        // as many records of decisions as of requests; the decision task writes hundreds in one.
         self.tracker.is_none()
     }
 

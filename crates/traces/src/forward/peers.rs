@@ -25,7 +25,8 @@ pub(super) struct Peers {
     max_trace_duration: Duration,
     /// The bytes of parts that this sampler should hold at most.
     max_pending_bytes: usize,
-    heard: BTreeMap<u16, Heard>,
+    /// The last report of each peer.
+    reports: BTreeMap<u16, Report>,
     /// The samplers for which a peer has as many parts as it should hold, by its last response.
     saturated: BTreeMap<u16, (u64, Instant)>,
     settling: Settling,
@@ -36,8 +37,8 @@ pub(super) struct Peers {
 
 /// The last report of a peer.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
-    at: Instant,
+struct Report {
+    received: Instant,
     /// It has nothing for this sampler that was accepted before.
     until: Instant,
     /// It has spans for this sampler.
@@ -48,8 +49,8 @@ struct Heard {
 const MAX_PENDING_BYTES: u64 = 64 << 20;
 /// The part of the journal that they may take.
 const PENDING_PART: u64 = 5;
-/// The time for which a peer's response says where parts have no room. A peer that is away takes
-/// none.
+/// The time for which a peer's response determines where parts have no room. A peer that is
+/// unavailable takes none.
 const MAX_RESPONSE_AGE: Duration = Duration::from_secs(5);
 
 impl Peers {
@@ -66,7 +67,7 @@ impl Peers {
             rings: settings.rings.clone(),
             max_trace_duration,
             max_pending_bytes: usize::try_from(max_pending_bytes).unwrap_or(usize::MAX),
-            heard: BTreeMap::new(),
+            reports: BTreeMap::new(),
             saturated: BTreeMap::new(),
             settling: Settling::default(),
             last_record,
@@ -97,8 +98,8 @@ impl Peers {
         }
     }
 
-    /// Follows the end of the traces that began with former rings. `is_waiting_before` tells whether
-    /// traces wait that began before a segment.
+    /// Follows the end of the traces that began with former rings. `is_waiting_before` returns
+    /// whether traces wait that began before a segment.
     pub(super) fn settle(&mut self, now: Instant, is_waiting_before: impl Fn(u64) -> bool) {
         self.settling.follow(now, is_waiting_before);
     }
@@ -129,18 +130,19 @@ impl Peers {
         (0..self.max_members()).filter(move |ordinal| *ordinal != own)
     }
 
-    /// A peer has nothing accepted before this time left for this sampler.
-    pub(super) fn heard(&mut self, peer: u16, until: Instant, now: Instant) {
-        // Without pending spans, this is the time of a response, which is made after the report that
-        // it responds to.
-        let former = self.heard.get(&peer);
-        let has_pending = former.is_none_or(|former| until < former.at);
-        let heard = Heard {
-            at: now,
+    /// Records a peer's report that it has nothing left for this sampler that was accepted before
+    /// `until`.
+    pub(super) fn record_report(&mut self, peer: u16, until: Instant, now: Instant) {
+        // Without pending spans, `until` is the time of a response, which is made after the report
+        // that it responds to.
+        let former = self.reports.get(&peer);
+        let has_pending = former.is_none_or(|former| until < former.received);
+        let report = Report {
+            received: now,
             until,
             has_pending,
         };
-        self.heard.insert(peer, heard);
+        self.reports.insert(peer, report);
     }
 
     /// The time of the traces that may be decided: those that are due by then. `None` if there are
@@ -151,24 +153,25 @@ impl Peers {
     pub(super) fn decision_time(&self, now: Instant) -> Option<Instant> {
         let earliest = now.checked_sub(self.max_trace_duration).unwrap_or(now);
         let members = self.others().map(|peer| {
-            let heard = self.heard.get(&peer);
-            heard.map_or(earliest, |heard| heard.until)
+            let report = self.reports.get(&peer);
+            report.map_or(earliest, |report| report.until)
         });
         // A sampler that is not a member any more may have spans left.
-        let former = self.heard.range(self.max_members()..);
+        let former = self.reports.range(self.max_members()..);
         let former = former
-            .filter(|(peer, heard)| **peer != self.own && heard.has_pending)
-            .map(|(_, heard)| heard.until)
+            .filter(|(peer, report)| **peer != self.own && report.has_pending)
+            .map(|(_, report)| report.until)
             .filter(|until| *until > earliest);
-        let heard = members.chain(former).min()?;
-        Some(heard.clamp(earliest, now))
+        let until = members.chain(former).min()?;
+        Some(until.clamp(earliest, now))
     }
 
     /// The time from which on this sampler may have accepted spans without a trace of them, after a
     /// restart and while there are former rings: a peer that has received them may return them.
-    pub(super) fn unheard_since(&self) -> Option<Instant> {
-        let is_unheard = |peer: u16| !self.heard.contains_key(&peer);
-        self.last_record.filter(|_| self.others().any(is_unheard))
+    pub(super) fn unreported_since(&self) -> Option<Instant> {
+        let has_not_reported = |peer: u16| !self.reports.contains_key(&peer);
+        let is_missing = self.others().any(has_not_reported);
+        self.last_record.filter(|_| is_missing)
     }
 
     /// A peer responded that it has too many parts for these samplers, which are given as bits.

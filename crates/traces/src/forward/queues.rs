@@ -158,6 +158,13 @@ impl PartQueues {
         self.queue(peer).recorded = sequence;
     }
 
+    /// Returns whether a segment of the journal has parts.
+    pub(super) fn has_in_segment(&self, segment: u64) -> bool {
+        let queues = self.by_peer.values();
+        let mut parts = queues.flat_map(|queue| queue.parts.values());
+        parts.any(|part| part.segment == segment)
+    }
+
     /// The parts that a segment of the journal has.
     pub(super) fn in_segment(&self, segment: u64) -> Vec<(PartPlace, QueuedPart)> {
         let queues = self.by_peer.iter();
@@ -388,6 +395,7 @@ mod tests {
         );
         assert_eq!((queues.count(), queues.bytes(1)), (1, 10));
         assert!(queues.in_segment(1).is_empty());
+        assert_eq!([1, 2].map(|it| queues.has_in_segment(it)), [false, true]);
         let place = queues.in_segment(2)[0].0;
         assert_eq!((place.peer, place.sequence), (1, 7));
         queues.set_segment(place, 3);

@@ -64,11 +64,7 @@ impl State {
     /// Creates an empty state.
     pub(super) fn without_journal(settings: &ForwarderSettings) -> Self {
         let hasher = IdHasher::default();
-        let outgoing = Outgoing::new(
-            hasher.clone(),
-            max_decisions(&settings.tail),
-            settings.tail.max_trace_duration,
-        );
+        let outgoing = Outgoing::new(hasher.clone(), max_decisions(&settings.tail));
         let mut sampler = TailSampler::new(settings.tail.clone(), hasher);
         if let Some((version, table)) = &settings.rules {
             sampler.set_counted_table(*version, table.clone());
@@ -150,10 +146,9 @@ impl State {
     /// Accepts a request, of which new traces are gathered or passed straight on; returns those that
     /// are passed on, if they are to be remembered in the journal.
     pub(super) fn accept(&mut self, scanned: &Scanned<'_>, is_gathering: bool) -> Vec<TraceId> {
-        let now = Instant::now();
-        self.wait_for_peers(now);
         let outgoing = &mut self.outgoing;
-        self.sampler.accept_as(scanned, is_gathering, now, outgoing);
+        self.sampler
+            .accept_as(scanned, is_gathering, Instant::now(), outgoing);
         let tracker = outgoing.tracker.as_mut();
         tracker.map(Tracker::take_passed).unwrap_or_default()
     }

@@ -1,77 +1,120 @@
-//! Writes spans as an encoded `ExportTraceServiceRequest`.
+//! Writes spans of a request as another encoded `ExportTraceServiceRequest`.
 
-use prost::encoding::encode_varint;
+use std::ptr;
+
+use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::batches::RESOURCE_SPANS_FIELD;
 use crate::{
-    log::{CHILDREN_KEY, is_concatenation},
+    log::CHILDREN_KEY,
     span::{NewSource, NewSpan},
 };
 
-/// A request to which spans of another one are added in their order. Neighbours share their resource
-/// and scope, so that it has at most as many of them as the other request.
+/// Spans of one request for another one, in their order. Neighbours share their resource and scope,
+/// so that the new request has at most as many of them as the other one.
 #[derive(Debug, Default)]
-pub(super) struct RequestWriter {
-    /// The request without the last resource.
-    request: Vec<u8>,
-    /// The last resource, and its scopes without the last one.
-    resource: Vec<u8>,
-    scopes: Vec<u8>,
-    /// The last scope, and its spans.
-    scope: Vec<u8>,
-    spans: Vec<u8>,
+pub(super) struct RequestWriter<'a> {
+    spans: Vec<Span<'a>>,
 }
 
-impl RequestWriter {
+/// A span with its resource and scope, in pieces of the request that it is from.
+///
+/// Those of neighbours are compared by their places: a resource may be longer than thousands of
+/// spans.
+#[derive(Debug)]
+struct Span<'a> {
+    resource: &'a [&'a [u8]],
+    scope: &'a [&'a [u8]],
+    body: &'a [u8],
+}
+
+impl<'a> RequestWriter<'a> {
     /// Adds a span.
-    pub(super) fn add(&mut self, span: &NewSpan<'_>, source: &NewSource<'_>) {
-        if !is_concatenation(&self.resource, source.resource) {
-            self.end_resource();
-            for piece in source.resource {
-                self.resource.extend_from_slice(piece);
+    pub(super) fn add(&mut self, span: &NewSpan<'a>, source: &NewSource<'a>) {
+        self.spans.push(Span {
+            resource: source.resource,
+            scope: source.scope,
+            body: span.body,
+        });
+    }
+
+    /// The number of spans.
+    pub(super) fn count(&self) -> u64 {
+        self.spans.len() as u64
+    }
+
+    /// The encoded request.
+    pub(super) fn request(&self) -> Vec<u8> {
+        let resources = by_resource(&self.spans);
+        let len = resources.map(|spans| field_len(resource_spans_len(spans)));
+        let mut request = Vec::with_capacity(len.sum());
+        for spans in by_resource(&self.spans) {
+            write_header(
+                &mut request,
+                RESOURCE_SPANS_FIELD,
+                resource_spans_len(spans),
+            );
+            write_pieces(&mut request, resource(spans));
+            for spans in by_scope(spans) {
+                write_header(&mut request, CHILDREN_KEY, scope_spans_len(spans));
+                write_pieces(&mut request, scope(spans));
+                for span in spans {
+                    write_header(&mut request, CHILDREN_KEY, span.body.len());
+                    request.extend_from_slice(span.body);
+                }
             }
         }
-        if !is_concatenation(&self.scope, source.scope) {
-            self.end_scope();
-            for piece in source.scope {
-                self.scope.extend_from_slice(piece);
-            }
-        }
-        write_field(&mut self.spans, CHILDREN_KEY, &[span.body]);
-    }
-
-    /// Ends the request.
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        self.end_resource();
-        self.request
-    }
-
-    fn end_resource(&mut self) {
-        self.end_scope();
-        if !self.scopes.is_empty() {
-            let content = [self.resource.as_slice(), &self.scopes];
-            write_field(&mut self.request, RESOURCE_SPANS_FIELD, &content);
-        }
-        self.resource.clear();
-        self.scopes.clear();
-    }
-
-    fn end_scope(&mut self) {
-        if !self.spans.is_empty() {
-            let content = [self.scope.as_slice(), &self.spans];
-            write_field(&mut self.scopes, CHILDREN_KEY, &content);
-        }
-        self.scope.clear();
-        self.spans.clear();
+        request
     }
 }
 
-/// Writes a field of which the content is in pieces.
-fn write_field(to: &mut Vec<u8>, key: u8, content: &[&[u8]]) {
-    let len: usize = content.iter().map(|piece| piece.len()).sum();
+fn by_resource<'s, 'a>(spans: &'s [Span<'a>]) -> impl Iterator<Item = &'s [Span<'a>]> {
+    spans.chunk_by(|one, next| ptr::eq(one.resource, next.resource))
+}
+
+/// The spans of one resource by scope.
+fn by_scope<'s, 'a>(spans: &'s [Span<'a>]) -> impl Iterator<Item = &'s [Span<'a>]> {
+    spans.chunk_by(|one, next| ptr::eq(one.scope, next.scope))
+}
+
+/// The resource of spans that share it.
+fn resource<'a>(spans: &[Span<'a>]) -> &'a [&'a [u8]] {
+    let first = spans.first();
+    first.map(|span| span.resource).unwrap_or_default()
+}
+
+/// The scope of spans that share it.
+fn scope<'a>(spans: &[Span<'a>]) -> &'a [&'a [u8]] {
+    let first = spans.first();
+    first.map(|span| span.scope).unwrap_or_default()
+}
+
+fn resource_spans_len(spans: &[Span<'_>]) -> usize {
+    let scopes = by_scope(spans).map(|spans| field_len(scope_spans_len(spans)));
+    pieces_len(resource(spans)) + scopes.sum::<usize>()
+}
+
+fn scope_spans_len(spans: &[Span<'_>]) -> usize {
+    let fields = spans.iter().map(|span| field_len(span.body.len()));
+    pieces_len(scope(spans)) + fields.sum::<usize>()
+}
+
+fn pieces_len(pieces: &[&[u8]]) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
+}
+
+/// The length of a field with content of this length. Its key takes one byte.
+fn field_len(content: usize) -> usize {
+    1 + encoded_len_varint(content as u64) + content
+}
+
+fn write_header(to: &mut Vec<u8>, key: u8, content: usize) {
     to.push(key);
-    encode_varint(len as u64, to);
-    for piece in content {
+    encode_varint(content as u64, to);
+}
+
+fn write_pieces(to: &mut Vec<u8>, pieces: &[&[u8]]) {
+    for piece in pieces {
         to.extend_from_slice(piece);
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Interned {
     pub(super) service: u16,
     /// A source with the same resource, and the serial number of its segment.
     pub(super) sibling: Option<(u64, Source)>,
+    /// The index of its resource in a batch, and the serial number of that.
+    pub(super) resource: Option<(u64, u16)>,
 }
 
 impl Interned {
@@ -64,6 +66,7 @@ impl Interned {
         self.serial = 0;
         if !next.shares_resource {
             self.sibling = None;
+            self.resource = None;
         }
     }
 
@@ -72,10 +75,17 @@ impl Interned {
         (self.serial == batch).then_some(self.source)
     }
 
-    /// Caches the index of the source in the batch with this serial number.
-    pub(crate) fn cache(&mut self, batch: u64, source: u16) {
+    /// The index of the resource in the batch with this serial number, if it is cached.
+    pub(crate) fn resource_in(&self, batch: u64) -> Option<u16> {
+        let (serial, resource) = self.resource?;
+        (serial == batch).then_some(resource)
+    }
+
+    /// Caches the indices of the source and its resource in the batch with this serial number.
+    pub(crate) fn cache(&mut self, batch: u64, source: u16, resource: u16) {
         self.serial = batch;
         self.source = source;
+        self.resource = Some((batch, resource));
     }
 
     /// A source with the same resource in this segment.

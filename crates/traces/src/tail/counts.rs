@@ -105,12 +105,14 @@ pub(super) struct Counts {
 impl Counts {
     /// Counts under this version from now on.
     pub(super) fn begin(&mut self, version: Version) {
-        // The same rules may arrive again after a connection was lost.
-        if self
+        // The same rules may arrive again after a connection was lost, and earlier ones from a control
+        // plane that was replaced meanwhile. A version is reported once.
+        let known = self
             .versions
-            .back()
-            .is_some_and(|(last, _)| *last == version)
-        {
+            .iter()
+            .position(|(known, _)| *known == version);
+        if let Some(known) = known.and_then(|known| self.versions.remove(known)) {
+            self.versions.push_back(known);
             return;
         }
         self.versions.push_back((version, ByPolicy::new()));
@@ -232,6 +234,18 @@ mod tests {
         assert_eq!(counted[0].decisions, expected);
         assert_eq!(counted[1].version, version(2));
         assert_eq!(counted[1].decisions.decided, 1);
+    }
+
+    #[test]
+    fn returning_version_is_counted_once() {
+        let mut counts = Counts::default();
+        for sequence in [1, 2, 1] {
+            counts.begin(version(sequence));
+            count(&mut counts, "shop", None);
+        }
+        let counted = counts.by_version().into_iter();
+        let counted = counted.map(|it| (it.version.sequence, it.decisions.decided));
+        assert_eq!(counted.collect::<Vec<_>>(), [(2, 1), (1, 2)]);
     }
 
     #[test]

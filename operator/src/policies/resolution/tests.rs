@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::ToSpan;
 use kube::core::DynamicObject;
@@ -215,7 +215,6 @@ fn sampler(name: &str, current: bool) -> SamplerState {
         current,
         refused: None,
         refuses_current: false,
-        last_message_ago: Duration::ZERO,
     }
 }
 

@@ -18,6 +18,7 @@ fn rings(members: &[u32]) -> SamplerRings {
 fn idle() -> SamplerReading {
     SamplerReading {
         rings_generation: GENERATION,
+        has_rules: true,
         settled_generation: GENERATION,
         ..SamplerReading::default()
     }
@@ -118,6 +119,11 @@ fn larger_ring_waits_for_its_samplers() {
     assert_eq!(case.step(), (vec![1], 3), "one does not report");
     case.readings[2] = Some(SamplerReading::default());
     assert_eq!(case.step(), (vec![1], 3), "one does not know the rings yet");
+    case.readings[2] = Some(SamplerReading {
+        has_rules: false,
+        ..idle()
+    });
+    assert_eq!(case.step(), (vec![1], 3), "one has no rules yet");
     case.readings[2] = Some(idle());
     assert_eq!(case.step(), (vec![1, 3], 3));
 }

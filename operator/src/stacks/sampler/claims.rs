@@ -9,6 +9,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::api::resource::Quantity,
 };
+use kube::api::PropagationPolicy;
 use serde_json::Value;
 use spoor_api::tracing_stack;
 
@@ -51,24 +52,34 @@ fn claim(input: &SamplerInput<'_>, name: String) -> Option<PersistentVolumeClaim
     })
 }
 
-/// Returns true if a StatefulSet has the template of the desired one, which is given as JSON. The
-/// API server refuses to change it.
+/// The way to delete a StatefulSet whose template is not that of the desired one, which is given as
+/// JSON: the API server refuses to change it. None if the template can stay.
+///
+/// The pods stay and belong to the next StatefulSet, which replaces them one after the other. But a
+/// pod without a claim would get one from its controller, and no pod's volumes can change. The
+/// controller repeats that for ever instead of replacing the pod
+/// (<https://github.com/kubernetes/kubernetes/issues/141876>). So such pods have to end first.
 #[must_use]
-pub fn has_same_claims(live: &StatefulSet, desired: &Value) -> bool {
+pub fn deletion(live: &StatefulSet, desired: &Value) -> Option<PropagationPolicy> {
     // Kubernetes' types are maps of strings and numbers, so encoding them as JSON cannot fail.
     let live = serde_json::to_value(live).unwrap_or_default();
-    class_and_size(&live) == class_and_size(desired)
+    let (live, desired) = (class_and_size(&live), class_and_size(desired));
+    (live != desired).then(|| match live {
+        Some(_) => PropagationPolicy::Orphan,
+        None => PropagationPolicy::Foreground,
+    })
 }
 
 /// The StorageClass and the size of the template, if there is one.
-fn class_and_size(set: &Value) -> Option<(Option<&str>, Option<u128>)> {
+fn class_and_size(set: &Value) -> Option<(Option<&str>, Option<Result<u128, &str>>)> {
     let claim = set.pointer("/spec/volumeClaimTemplates/0/spec")?;
     let class = claim.get("storageClassName").and_then(Value::as_str);
     let size = claim.pointer("/resources/requests/storage");
-    // The API server writes sizes in another unit.
-    let size = size.and_then(Value::as_str).and_then(|size| {
-        let size = tracing_stack::Quantity(size.to_owned());
-        size.millionths().ok()
+    // The API server may write sizes in another unit. Above 931 GiB they have more digits than a
+    // user may write, and are compared as texts.
+    let size = size.and_then(Value::as_str).map(|size| {
+        let millionths = tracing_stack::Quantity(size.to_owned()).millionths();
+        millionths.map_err(|_| size)
     });
     Some((class, size))
 }
@@ -94,20 +105,34 @@ mod tests {
     }
 
     #[rstest]
-    #[case::without_claims(Value::Null, true)]
-    #[case::same_size(template(None, "2147483648"), false)]
-    fn claims_cannot_be_added(#[case] desired: Value, #[case] is_same: bool) {
+    #[case::without_claims(Value::Null, None)]
+    #[case::same_size(template(None, "2147483648"), Some(PropagationPolicy::Foreground))]
+    fn pods_without_claims_end_first(
+        #[case] desired: Value,
+        #[case] expected: Option<PropagationPolicy>,
+    ) {
         let live = json!({"spec": {"selector": {}, "serviceName": "a", "template": {}}});
         let live = serde_json::from_value(live).unwrap();
-        assert_eq!(has_same_claims(&live, &set(&desired)), is_same);
+        assert_eq!(deletion(&live, &set(&desired)), expected);
     }
 
     #[rstest]
-    #[case::without_claims(Value::Null, false)]
-    #[case::same_size(template(None, "2147483648"), true)]
-    #[case::larger(template(None, "4294967296"), false)]
-    #[case::of_a_class(template(Some("fast"), "2147483648"), false)]
-    fn template_cannot_be_changed(#[case] desired: Value, #[case] is_same: bool) {
+    #[case::same_size("1099511627776", None)]
+    #[case::smaller("1020054732800", Some(PropagationPolicy::Orphan))]
+    fn long_sizes_are_compared(#[case] desired: &str, #[case] expected: Option<PropagationPolicy>) {
+        let mut live = set(&template(None, "1099511627776"));
+        live["spec"]["selector"] = json!({});
+        live["spec"]["template"] = json!({});
+        let live = serde_json::from_value(live).unwrap();
+        assert_eq!(deletion(&live, &set(&template(None, desired))), expected);
+    }
+
+    #[rstest]
+    #[case::without_claims(Value::Null, Some(PropagationPolicy::Orphan))]
+    #[case::same_size(template(None, "2147483648"), None)]
+    #[case::larger(template(None, "4294967296"), Some(PropagationPolicy::Orphan))]
+    #[case::of_a_class(template(Some("fast"), "2147483648"), Some(PropagationPolicy::Orphan))]
+    fn pods_with_claims_stay(#[case] desired: Value, #[case] expected: Option<PropagationPolicy>) {
         // With the fields that the API server adds.
         let claim = json!({
             "metadata": {"name": "journal"},
@@ -122,6 +147,6 @@ mod tests {
             "selector": {}, "serviceName": "a", "template": {}, "volumeClaimTemplates": [claim],
         }});
         let live = serde_json::from_value(live).unwrap();
-        assert_eq!(has_same_claims(&live, &set(&desired)), is_same);
+        assert_eq!(deletion(&live, &set(&desired)), expected);
     }
 }

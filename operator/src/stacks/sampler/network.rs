@@ -59,16 +59,19 @@ fn namespaces(stack: &Stack, existing: &ExistingCollector) -> Vec<NetworkPolicyP
 }
 
 /// The namespace of a Service, from a DNS name by which pods of the namespace `own` reach it. None
-/// for the names of other hosts.
+/// for the names of other hosts, but for those that look like `SERVICE.NAMESPACE`.
 fn namespace_of<'a>(host: &'a str, own: &'a str) -> Option<&'a str> {
     if !host.contains('.') {
         return Some(own);
     }
-    let service = match host.split_once(".svc.") {
-        Some((service, _)) => service,
-        None => host.strip_suffix(".svc")?,
-    };
-    service.rsplit_once('.').map(|(_, namespace)| namespace)
+    let service = host.split_once(".svc.").map(|(service, _)| service);
+    match service.or_else(|| host.strip_suffix(".svc")) {
+        Some(service) => service.rsplit_once('.').map(|(_, namespace)| namespace),
+        None => {
+            let (_, namespace) = host.split_once('.')?;
+            (!namespace.contains('.')).then_some(namespace)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +85,7 @@ mod tests {
     #[case("collector.tools.svc", Some("tools"))]
     #[case("collector.tools.svc.cluster.local", Some("tools"))]
     #[case("collector-0.collector.tools.svc", Some("tools"))]
-    #[case("collector.tools", None)]
+    #[case("collector.tools", Some("tools"))]
     #[case("collector.svc", None)]
     #[case("collector.example.com", None)]
     fn service_names_have_a_namespace(#[case] host: &str, #[case] expected: Option<&str>) {

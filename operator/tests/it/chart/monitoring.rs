@@ -37,6 +37,15 @@ otelcol_exporter_send_failed_spans_total{exporter=\"otlp/spoor\"} 1
 otelcol_exporter_queue_size{exporter=\"otlp/spoor\"} 1
 otelcol_exporter_queue_capacity{exporter=\"otlp/spoor\"} 10
 ";
+/// The metrics that the dashboard shows, of a sampler that has decided and refused.
+const SAMPLER_METRICS: &str = "\
+spoor_sampler_traces_decided_total{decision=\"kept\"} 7
+spoor_sampler_traces_decided_early_total 1
+spoor_sampler_requests_refused_total{reason=\"overloaded\"} 1
+spoor_sampler_spans_refused_total 1
+spoor_sampler_outgoing_bytes 7
+spoor_sampler_forward_pending{peer=\"1\"} 7
+";
 
 #[test]
 fn monitors_need_their_definitions() {
@@ -147,18 +156,20 @@ async fn dashboard_queries_find_the_operator() {
     let policies = Policies::start(&namespace).await;
     let stacks = Release::new(&namespace, "stacks").await.start("stacks-0");
     let collector = serve(COLLECTOR_METRICS).await;
+    let sampler = serve(SAMPLER_METRICS).await;
     let jobs = [
         ("spoor-policies", policies.running.role.ops),
         ("spoor-stacks", stacks.ops),
         ("tracing-gather", collector),
+        ("tracing-sampler", sampler),
     ];
     let prometheus = Prometheus::start(&prometheus, &jobs);
-    for row in ["Operator", "Collector"] {
+    for row in ["Operator", "Collector", "Sampler"] {
         let queries = queries(row);
         assert!(queries.len() > 4, "{row}");
         for query in &queries {
-            // The threshold hides rates of 0, and no counter of the Collector changes here, so the
-            // query is run without it.
+            // The threshold hides rates of 0, and no counter of the Collector or the sampler
+            // changes here, so the query is run without it.
             let text = query.text.trim_end_matches(" > 0").to_owned();
             prometheus
                 .wait_for_result(&super::dashboard::Query {

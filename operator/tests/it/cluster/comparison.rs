@@ -78,6 +78,18 @@ impl Comparison {
             unnamed: found.iter().filter(is_unnamed).count(),
         }
     }
+
+    /// Asserts that there are traces that are certainly kept, and no difference.
+    pub fn assert_clean(&self) {
+        let clean = Self {
+            sent: self.sent,
+            found: self.found,
+            expected: self.expected,
+            ..Self::default()
+        };
+        assert_eq!(*self, clean);
+        assert!(self.expected > 0, "no trace is certainly kept");
+    }
 }
 
 impl fmt::Display for Comparison {
@@ -110,7 +122,8 @@ fn ids(sent: &[Generated], which: fn(&Generated) -> &[String]) -> impl Iterator<
     sent.iter().flat_map(which).map(String::as_str)
 }
 
-fn is_split(trace: &Trace) -> bool {
+/// Returns true if only a part of the trace is in Jaeger.
+pub fn is_split(trace: &Trace) -> bool {
     trace.distinct < load::SPANS || trace.root.is_none()
 }
 
@@ -145,6 +158,7 @@ fn each_kind_of_difference_is_found() {
         distinct: load::SPANS,
         has_error: false,
         rule: Some(format!("policy/{rule}")),
+        ..Trace::default()
     };
     let mut found = Traces::from([
         (id(none), complete(ERRORS)),

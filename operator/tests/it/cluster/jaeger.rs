@@ -32,6 +32,8 @@ pub struct Trace {
     pub has_error: bool,
     /// The rule that kept it, `POLICY/RULE`, if its root names one.
     pub rule: Option<String>,
+    /// The start of its first span that has arrived, since the Unix epoch.
+    pub started_at: Duration,
 }
 
 /// The attribute of a root that names the rule.
@@ -59,6 +61,8 @@ struct FoundTrace {
 struct FoundSpan {
     #[serde(rename = "spanID")]
     span_id: String,
+    /// In microseconds since the Unix epoch.
+    start_time: u64,
     #[serde(default)]
     references: Vec<serde::de::IgnoredAny>,
     #[serde(default)]
@@ -169,6 +173,7 @@ fn trace(found: FoundTrace) -> (String, Trace) {
     let distinct: BTreeSet<_> = found.spans.iter().map(|span| &span.span_id).collect();
     let root = found.spans.iter().find(|span| span.references.is_empty());
     let rule = root.and_then(|root| root.tags.iter().find(|tag| tag.key == RULE));
+    let started_at = found.spans.iter().map(|span| span.start_time).min();
     let is_error = |tag: &Tag| tag.key == "error" && (tag.value == true || tag.value == "true");
     let trace = Trace {
         root: root.map(|span| found.processes[&span.process_id].service_name.clone()),
@@ -179,6 +184,7 @@ fn trace(found: FoundTrace) -> (String, Trace) {
             .iter()
             .any(|span| span.tags.iter().any(is_error)),
         rule: rule.and_then(|tag| tag.value.as_str()).map(str::to_owned),
+        started_at: Duration::from_micros(started_at.unwrap_or_default()),
     };
     (found.trace_id, trace)
 }

@@ -16,7 +16,11 @@ pub async fn patch(lab: &Lab, spec: &Value) {
     kubectl(&[&kind[..], &["--type", "merge", "--patch", &patch]].concat()).await;
 }
 
-/// Restores the spec with which the tests installed the stack, and deletes other stacks.
+/// The annotation with the samplers that scaling does not wait for.
+const FORGET: &str = "spoor.dev/forget-samplers";
+
+/// Restores the spec with which the tests installed the stack, and deletes other stacks. Samplers
+/// that a test added are given up at once, instead of after ten minutes.
 pub async fn reset(lab: &Lab) {
     let here = ["--namespace", lab.namespace];
     let names = kubectl(&[&["get", "tracingstacks", "--output", "name"], &here[..]].concat()).await;
@@ -38,6 +42,20 @@ pub async fn reset(lab: &Lab) {
         &replace,
     ];
     kubectl(&[&patch, &here[..]].concat()).await;
+    if lab.engine == Engine::Spoor {
+        annotate(lab, &format!("{FORGET}=1,2")).await;
+    }
+}
+
+/// From now on, scaling waits for each sampler.
+pub async fn wait_for_samplers(lab: &Lab) {
+    annotate(lab, &format!("{FORGET}-")).await;
+}
+
+async fn annotate(lab: &Lab, annotation: &str) {
+    let kind = ["tracingstack", STACK, "--namespace", lab.namespace];
+    let annotate = ["annotate", "--overwrite", annotation];
+    kubectl(&[&annotate[..2], &kind[..], &annotate[2..]].concat()).await;
 }
 
 /// The spec of the stack as the chart's values set it.

@@ -9,13 +9,17 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{PersistentVolumeClaim, Pod, Secret},
+};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use spoor_api::tracing_stack::Quantity;
 use spoor_operator::kubernetes::{apply::Applier, resources::tracing_stacks, watch::Key};
 use tokio::net::TcpListener;
 
-use super::{Stacks, until};
+use super::{Stacks, is_settled, until};
 use crate::{apiserver, role::sampling_policy::condition};
 
 /// The samplers' port of metrics. Each has an address of its own.
@@ -44,6 +48,7 @@ impl Gauges {
                 .map(|gauge| gauge.load(Ordering::Relaxed));
         format!(
             "spoor_sampler_rings_generation {generation}\n\
+             spoor_sampler_rules{{version=\"1\",digest=\"0\"}} 1\n\
              spoor_sampler_rings_settled_generation {settled}\n\
              spoor_sampler_undelivered {undelivered}\n\
              # EOF\n"
@@ -62,6 +67,18 @@ impl Gauges {
         let generation = rings["generation"].as_u64().unwrap();
         self.settled.store(generation, Ordering::Relaxed);
     }
+}
+
+/// Creates the pod of a sampler with these metrics.
+async fn start_sampler(role: &Stacks<'_>, ordinal: usize, ip: &str, gauges: &Gauges) {
+    let labels = [
+        ("app.kubernetes.io/managed-by", "spoor-operator"),
+        ("app.kubernetes.io/instance", "tracing"),
+        ("app.kubernetes.io/name", "sampler"),
+    ];
+    let name = format!("tracing-sampler-{ordinal}");
+    role.namespace.ready_pod(&name, &labels, ip).await;
+    gauges.serve(ip).await;
 }
 
 async fn apply(role: &Stacks<'_>, replicas: u16) {
@@ -91,14 +108,7 @@ async fn samplers_are_scaled_in_steps() {
     let role = Stacks::start(&namespace).await;
     let gauges = Gauges::default();
     for (ordinal, ip) in ["127.0.94.1", "127.0.94.2"].into_iter().enumerate() {
-        let labels = [
-            ("app.kubernetes.io/managed-by", "spoor-operator"),
-            ("app.kubernetes.io/instance", "tracing"),
-            ("app.kubernetes.io/name", "sampler"),
-        ];
-        let name = format!("tracing-sampler-{ordinal}");
-        namespace.ready_pod(&name, &labels, ip).await;
-        gauges.serve(ip).await;
+        start_sampler(&role, ordinal, ip, &gauges).await;
     }
 
     apply(&role, 1).await;
@@ -127,10 +137,43 @@ async fn samplers_are_scaled_in_steps() {
     role.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn unneeded_sampler_stays_until_it_is_empty() {
+    let test = "unneeded_sampler_stays_until_it_is_empty";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-leaving").await;
+    let role = Stacks::start(&namespace).await;
+    let gauges = Gauges::default();
+    gauges.undelivered.store(1, Ordering::Relaxed);
+    start_sampler(&role, 0, "127.0.95.1", &gauges).await;
+    apply(&role, 1).await;
+    until("the stack", async || {
+        role.exists::<Deployment>("tracing-collector").await
+            && role.exists::<Deployment>("tracing-jaeger").await
+    })
+    .await;
+    role.run_pods().await;
+    role.wait_for_status("tracing", is_settled).await;
+
+    let existing = json!({"otlp": "collector.tools.svc:4317"});
+    role.apply("tracing", json!({"collector": {"existing": existing}}))
+        .await;
+    let stays = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
+    role.wait_for_status("tracing", stays).await;
+    assert_eq!(replicas(&role).await, Some(1));
+    assert!(role.exists::<Deployment>("tracing-collector").await);
+    gauges.undelivered.store(0, Ordering::Relaxed);
+    until("no sampler", async || replicas(&role).await.is_none()).await;
+    role.wait_for_status("tracing", is_settled).await;
+    role.stop().await;
+}
+
 /// The API server refuses to change the template of claims.
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_are_added_by_a_new_stateful_set() {
-    let test = "claims_are_added_by_a_new_stateful_set";
+async fn claims_change_by_a_new_stateful_set() {
+    let test = "claims_change_by_a_new_stateful_set";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -138,19 +181,101 @@ async fn claims_are_added_by_a_new_stateful_set() {
     let role = Stacks::start(&namespace).await;
     apply(&role, 1).await;
     until("the sampler", async || replicas(&role).await == Some(1)).await;
-    let sets = namespace.api::<StatefulSet>();
-    let former = sets.get("tracing-sampler").await.unwrap();
-    let storage = json!({"size": "1Gi", "claim": {}});
-    role.apply(
-        "tracing",
-        json!({"sampler": {"engine": "Spoor", "storage": storage}}),
-    )
+    apply_claim(&role, "1Gi").await;
+    // Its pods have no claim, and cannot get one.
+    finish_deletion(&role, "foregroundDeletion").await;
+    until("the next one has a template", async || {
+        template_bytes(&role).await == Some(1 << 30)
+    })
     .await;
-    // The garbage collector, which a bare API server does not have, then removes the finalizer.
-    until("the former one is deleted alone", async || {
+    let claims = namespace.api::<PersistentVolumeClaim>();
+    let claim = claims.get("journal-tracing-sampler-0").await.unwrap();
+    assert!(claim.metadata.owner_references.is_some());
+
+    apply_claim(&role, "2Gi").await;
+    // Its pods stay, and keep their claims.
+    finish_deletion(&role, "orphan").await;
+    until("the next one has the size", async || {
+        template_bytes(&role).await == Some(2 << 30)
+    })
+    .await;
+    role.stop().await;
+}
+
+/// The operator may create Secrets, and neither read nor change them.
+#[tokio::test(flavor = "multi_thread")]
+async fn token_is_created_once() {
+    let Some(server) = apiserver::shared("token_is_created_once").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-token").await;
+    let role = Stacks::start(&namespace).await;
+    apply(&role, 1).await;
+    until("the sampler", async || replicas(&role).await == Some(1)).await;
+    let secrets = namespace.api::<Secret>();
+    let name = "tracing-sampler-peers";
+    let secret = secrets.get(name).await.unwrap();
+    let owners = secret.metadata.owner_references.unwrap();
+    assert_eq!(owners[0].controller, Some(false));
+    let token = secret.data.unwrap()["token"].clone();
+    assert_eq!(token.0.len(), 64);
+    let sampler = json!({"engine": "Spoor", "decisionWait": "2s"});
+    role.apply("tracing", json!({"sampler": sampler})).await;
+    role.wait_for_status("tracing", |_| true).await;
+    let data = secrets.get(name).await.unwrap().data.unwrap();
+    assert_eq!(data["token"], token);
+
+    let now = DeleteParams::default();
+    secrets.delete(name, &now).await.unwrap();
+    start_pod_that_mounts(&role, name).await;
+    until("another token", async || {
+        secrets.get_opt(name).await.unwrap().is_some()
+    })
+    .await;
+    role.stop().await;
+}
+
+/// Starts a sampler's pod, which waits for a Secret.
+async fn start_pod_that_mounts(role: &Stacks<'_>, secret: &str) {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "tracing-sampler-0", "labels": {
+            "app.kubernetes.io/managed-by": "spoor-operator",
+            "app.kubernetes.io/instance": "tracing",
+            "app.kubernetes.io/name": "sampler",
+        }},
+        "spec": {
+            "serviceAccountName": "default",
+            "containers": [{"name": "sampler", "image": "test"}],
+            "volumes": [{"name": "peers", "secret": {"secretName": secret}}],
+        },
+    });
+    role.namespace.apply(pod).await.unwrap();
+    let container = json!({
+        "name": "sampler", "image": "test", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "ContainerCreating"}},
+    });
+    let status = json!({"status": {"containerStatuses": [container]}});
+    let (parameters, status) = (PatchParams::default(), Patch::Strategic(status));
+    let pods = role.namespace.api::<Pod>();
+    let patched = pods.patch_status("tracing-sampler-0", &parameters, &status);
+    patched.await.unwrap();
+}
+
+async fn apply_claim(role: &Stacks<'_>, size: &str) {
+    let storage = json!({"size": size, "claim": {}});
+    let sampler = json!({"engine": "Spoor", "storage": storage});
+    role.apply("tracing", json!({"sampler": sampler})).await;
+}
+
+/// Waits until the StatefulSet is being deleted with this finalizer, and removes it, as the garbage
+/// collector does, which a bare API server does not have.
+async fn finish_deletion(role: &Stacks<'_>, finalizer: &str) {
+    let sets = role.namespace.api::<StatefulSet>();
+    until(finalizer, async || {
         let set = sets.get("tracing-sampler").await.unwrap();
-        let finalizers = set.metadata.finalizers.unwrap_or_default();
-        set.metadata.uid == former.metadata.uid && finalizers == ["orphan"]
+        set.metadata.finalizers.unwrap_or_default() == [finalizer]
     })
     .await;
     let finalizers = json!({"metadata": {"finalizers": null}});
@@ -158,16 +283,16 @@ async fn claims_are_added_by_a_new_stateful_set() {
     sets.patch("tracing-sampler", &parameters, &patch)
         .await
         .unwrap();
-    until("the next one has a template", async || {
-        let set = sets.get_opt("tracing-sampler").await.unwrap();
-        let templates = set.and_then(|set| set.spec?.volume_claim_templates);
-        templates.is_some_and(|templates| templates.len() == 1)
-    })
-    .await;
-    let claims = namespace.api::<PersistentVolumeClaim>();
-    let claim = claims.get("journal-tracing-sampler-0").await.unwrap();
-    assert!(claim.metadata.owner_references.is_some());
-    role.stop().await;
+}
+
+/// The size in the template of the StatefulSet's claims, in bytes.
+async fn template_bytes(role: &Stacks<'_>) -> Option<u128> {
+    let sets = role.namespace.api::<StatefulSet>();
+    let set = sets.get_opt("tracing-sampler").await.unwrap();
+    let set = serde_json::to_value(set).unwrap();
+    let size = set.pointer("/spec/volumeClaimTemplates/0/spec/resources/requests/storage");
+    let size = Quantity(size?.as_str()?.to_owned());
+    Some(size.millionths().unwrap() / 1_000_000)
 }
 
 /// Otherwise two leaders could write different rings.

@@ -37,7 +37,7 @@ const TOLERANCE: f64 = 0.25;
 /// The fewest slow traces that pass.
 const MIN_TRACES: usize = 3;
 /// The waits accepted for a cluster, in seconds. The check cannot read the decision wait of its
-/// Collector.
+/// sampler.
 const CLUSTER_WAIT_SECONDS: RangeInclusive<f64> = 1.0..=30.0;
 /// The range of answers accepted for the wait, as shares of a lab's decision wait of 2 s. Each of
 /// the two measured times includes an export, which takes up to a second, so their difference
@@ -76,7 +76,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 /// Checks that the stage has dropped traces, which requires fast requests. On a cluster this is not
-/// checked, since it would need the Collector's metrics.
+/// checked, since it would need the sampler's metrics.
 fn check_dropped(report: &mut Report, metrics: &str, programmed: Timestamp) {
     let mut lines = metrics.lines();
     let last = lines.find_map(|line| line.strip_prefix(LAST_DROPPED)?.parse().ok());

@@ -134,15 +134,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes the parts of a segment to the active one, whatever room there is; returns their number.
+    /// Writes the parts of a segment to the active one, whatever room there is.
     pub(super) fn move_parts(
         &mut self,
         segment: u64,
         segments: &impl Segments,
         now: u64,
-    ) -> Result<usize, JournalError> {
-        let parts = segments.parts_in(segment);
-        for (place, part) in &parts {
+    ) -> Result<(), JournalError> {
+        for (place, part) in segments.parts_in(segment) {
             self.roll_if_full(now)?;
             let record = Moved {
                 sequence: place.sequence,
@@ -156,9 +155,9 @@ impl Journal {
             self.body.clear();
             record.encode(&mut self.body);
             self.active.append((Kind::Moved, 0, now), &self.body)?;
-            segments.set_segment(*place, self.active.number);
+            segments.set_segment(place, self.active.number);
         }
-        Ok(parts.len())
+        Ok(())
     }
 
     fn number(&mut self) -> Appended {

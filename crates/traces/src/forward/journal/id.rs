@@ -20,6 +20,8 @@ const TIME_BYTES: usize = 6;
 impl JournalId {
     /// The file in a journal's folder, before which the folder has no journal.
     pub const FILE: &str = "id";
+    /// No journal has this ID, since its time is later.
+    pub(super) const ZERO: Self = Self([0; 16]);
 
     /// Creates an ID from its bytes.
     #[must_use]
@@ -45,10 +47,14 @@ impl JournalId {
         let path = folder.join(Self::FILE);
         match fs::read(&path) {
             Ok(bytes) => {
-                if let Ok(bytes) = bytes.try_into() {
+                // Other bytes are not what this program wrote: after the crash of a node, a file may
+                // be empty or have zeros. Two journals with one ID would hide each other's parts,
+                // while peers accept the sequences of a new ID.
+                if let Ok(bytes) = <[u8; 16]>::try_from(bytes)
+                    && bytes != Self::ZERO.0
+                {
                     return Ok(Self(bytes));
                 }
-                // Not written by this program. Peers accept the sequences of another ID.
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(JournalError::Read { path, source }),
@@ -83,8 +89,11 @@ mod tests {
             JournalId::in_folder(TempDir::new().unwrap().path()).unwrap(),
             id
         );
-        fs::write(folder.path().join(JournalId::FILE), b"short").unwrap();
-        assert_ne!(JournalId::in_folder(folder.path()).unwrap(), id);
+        for damaged in [&b"short"[..], &[0; 16]] {
+            fs::write(folder.path().join(JournalId::FILE), damaged).unwrap();
+            let new = JournalId::in_folder(folder.path()).unwrap();
+            assert!(![id, JournalId::ZERO].contains(&new), "{new:?}");
+        }
     }
 
     #[test]

@@ -38,8 +38,8 @@ pub(in crate::forward) struct Moved<'a> {
 
 /// In place of an ordinal: the spans stay.
 const HERE: u16 = u16::MAX;
-/// In place of the ID of a journal: a Collector. No journal has this ID, since its time is later.
-const COLLECTOR: JournalId = JournalId::from_bytes([0; 16]);
+/// In place of the ID of a journal: a Collector.
+const COLLECTOR: JournalId = JournalId::ZERO;
 
 impl<'a> Routed<'a> {
     pub(super) fn encode(&self, body: &mut Vec<u8>) {

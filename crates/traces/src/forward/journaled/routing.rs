@@ -9,7 +9,7 @@ use super::{Appender, accepted_record};
 use crate::{
     ScanError,
     forward::{
-        division::{Division, Here},
+        division::{Divided, Division, Here, scan_staying},
         journal::{Appended, JournalId, Routed, RoutedPart, millis},
         queues::{ForwardedPart, PartPlace, QueuedPart},
         ring::{Rings, Visited},
@@ -57,7 +57,7 @@ impl Appender<'_> {
         &mut self,
         request: &[u8],
         scanned: &Scanned<'_>,
-        division: Option<Division>,
+        divided: Option<Divided<'_>>,
     ) -> Result<(), AcceptError> {
         let journal = self.journal.as_ref();
         let is_nearly_full = journal.is_some_and(|journal| journal.is_nearly_full());
@@ -69,7 +69,7 @@ impl Appender<'_> {
             state.check_peers(scanned, is_nearly_full)?;
         }
         let origin = Origin::collector(Instant::now());
-        self.route(request, scanned, origin, division)
+        self.route(request, scanned, origin, divided)
     }
 
     /// Accepts a part of a peer, unless it was received before. `None` stands for a part that cannot
@@ -78,7 +78,7 @@ impl Appender<'_> {
         &mut self,
         (from, part): (JournalId, &ForwardedPart),
         scanned: Option<&Scanned<'_>>,
-        division: Option<Division>,
+        divided: Option<Divided<'_>>,
     ) -> Result<(), AcceptError> {
         {
             let state = self.state.lock();
@@ -91,7 +91,7 @@ impl Appender<'_> {
         }
         let origin = Origin::peer(from, part, Instant::now());
         match scanned {
-            Some(scanned) => self.route(&part.request, scanned, origin, division),
+            Some(scanned) => self.route(&part.request, scanned, origin, divided),
             None => {
                 let nothing = Routed {
                     from: origin.from,
@@ -117,7 +117,7 @@ impl Appender<'_> {
         let (true, Some(journal)) = (is_newer, &mut *self.journal) else {
             return is_newer;
         };
-        // By their segments, the traces that began before are told from later ones.
+        // By their segments, the traces that began before are distinguished from later ones.
         let segment = journal.begin_segment().unwrap_or_else(|error| {
             journal.warn(&error);
             // Traces of the present segment count as earlier ones, too.
@@ -135,24 +135,19 @@ impl Appender<'_> {
         request: &[u8],
         scanned: &Scanned<'_>,
         origin: Origin,
-        division: Option<Division>,
+        divided: Option<Divided<'_>>,
     ) -> Result<(), AcceptError> {
-        let (division, is_gathering) = {
+        let (Divided { division, staying }, is_gathering) = {
             let state = self.state.lock();
-            let division = state.divide(scanned, origin.visited, division);
-            // As the journal says, although rules may be put in force between the two.
-            (division, state.sampler.is_gathering())
+            let divided = state.divide(scanned, origin.visited, divided);
+            // Recorded with the request, although rules may be put in force between the two.
+            (divided, state.sampler.is_gathering())
         };
         let Division { here, parts, .. } = division;
-        // The spans that stay, in a request of their own. It is a part of the one that was scanned
-        // within the bound on memory.
-        let mut reservation = Reservation::unbounded();
-        let mut staying = match &here {
-            Here::All | Here::Nothing => None,
-            Here::Request(here) => {
-                let limits = SourceLimits::FORWARDER;
-                Some(scan_within(here, limits, &mut reservation)?)
-            }
+        let mut staying = match (&here, staying) {
+            (Here::Request(_), Some(staying)) => Some(staying),
+            (Here::Request(here), None) => Some(scan_staying(here)?),
+            (Here::All | Here::Nothing, _) => None,
         };
         if let Some(staying) = &mut staying {
             staying.rejected = scanned.rejected;
@@ -198,7 +193,6 @@ impl Appender<'_> {
         if let Some(journal) = &mut *self.journal {
             journal.remember_passed(passed);
         }
-        self.append_decisions();
         Ok(())
     }
 

@@ -24,7 +24,7 @@ fn later(now: Instant, seconds: u32) -> Instant {
 fn one_member_waits_for_no_one() {
     let peers = peers(&[1]);
     assert_eq!(peers.decision_time(Instant::now()), None);
-    assert_eq!(peers.unheard_since(), None);
+    assert_eq!(peers.unreported_since(), None);
 }
 
 #[test]
@@ -34,20 +34,20 @@ fn decisions_wait_for_the_last_peer() {
     let now = later(start, 50);
     let earliest = Some(later(start, 20));
     assert_eq!(peers.decision_time(now), earliest);
-    peers.heard(1, later(start, 49), now);
+    peers.record_report(1, later(start, 49), now);
     assert_eq!(peers.decision_time(now), earliest);
-    peers.heard(2, later(start, 47), now);
+    peers.record_report(2, later(start, 47), now);
     assert_eq!(peers.decision_time(now), Some(later(start, 47)));
     // It may go back.
-    peers.heard(1, later(start, 40), now);
+    peers.record_report(1, later(start, 40), now);
     assert_eq!(peers.decision_time(now), Some(later(start, 40)));
-    // A peer that is away delays decisions for a bounded time.
+    // A peer that is unavailable delays decisions for a bounded time.
     assert_eq!(
         peers.decision_time(later(now, 100)),
         Some(later(start, 120))
     );
-    peers.heard(1, later(start, 70), now);
-    peers.heard(2, later(start, 70), now);
+    peers.record_report(1, later(start, 70), now);
+    peers.record_report(2, later(start, 70), now);
     assert_eq!(peers.decision_time(now), Some(now));
 }
 
@@ -56,19 +56,19 @@ fn former_members_count_while_they_have_spans() {
     let mut peers = peers(&[1]);
     let start = later(Instant::now(), 100);
     let now = later(start, 10);
-    peers.heard(2, later(start, 4), later(start, 9));
+    peers.record_report(2, later(start, 4), later(start, 9));
     assert_eq!(peers.decision_time(now), Some(later(start, 4)));
     // The time of the response to the first report: nothing was pending.
-    peers.heard(2, later(start, 9), now);
+    peers.record_report(2, later(start, 9), now);
     assert_eq!(peers.decision_time(now), None);
-    peers.heard(2, later(start, 8), now);
+    peers.record_report(2, later(start, 8), now);
     assert_eq!(peers.decision_time(now), Some(later(start, 8)));
     // It does not respond any more.
     assert_eq!(peers.decision_time(later(start, 40)), None);
 }
 
 #[test]
-fn unheard_peers_count_after_a_restart() {
+fn peers_that_have_not_reported_count() {
     let settings = PeerSettings {
         own: 2,
         rings: None,
@@ -76,10 +76,10 @@ fn unheard_peers_count_after_a_restart() {
     let now = Instant::now();
     let mut peers = Peers::new(&settings, MAX_TRACE_DURATION, 100 << 20, Some(now));
     assert!(peers.adopt(Rings::new(1, &[3]).unwrap()));
-    peers.heard(0, now, now);
-    assert_eq!(peers.unheard_since(), Some(now));
-    peers.heard(1, now, now);
-    assert_eq!(peers.unheard_since(), None);
+    peers.record_report(0, now, now);
+    assert_eq!(peers.unreported_since(), Some(now));
+    peers.record_report(1, now, now);
+    assert_eq!(peers.unreported_since(), None);
 }
 
 #[test]

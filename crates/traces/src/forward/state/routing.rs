@@ -6,7 +6,7 @@ use super::State;
 use crate::{
     TraceId,
     forward::{
-        division::{Division, Part},
+        division::{Divided, Division, Part},
         journal::{Appended, JournalId},
         peers::Peers,
         queues::{Forward, QueuedPart},
@@ -75,20 +75,26 @@ impl State {
     }
 
     /// The division of a request: this one, unless the rings have changed since.
-    pub(in crate::forward) fn divide(
+    pub(in crate::forward) fn divide<'a>(
         &self,
         scanned: &Scanned<'_>,
         visited: Visited,
-        division: Option<Division>,
-    ) -> Division {
+        divided: Option<Divided<'a>>,
+    ) -> Divided<'a> {
+        let generation = self.rings().map(|(rings, _)| rings.generation());
+        let is_current = |it: &Divided<'_>| Some(it.division.generation) == generation;
+        divided.filter(is_current).unwrap_or_else(|| Divided {
+            division: self.divide_again(scanned, visited),
+            staying: None,
+        })
+    }
+
+    fn divide_again(&self, scanned: &Scanned<'_>, visited: Visited) -> Division {
         let Some((rings, own)) = self.rings() else {
             return Division::undivided();
         };
-        let is_current = |division: &Division| division.generation == rings.generation();
-        division.filter(is_current).unwrap_or_else(|| {
-            let is_known = |trace| self.is_known(trace);
-            Division::new(scanned, (rings, own), visited, is_known)
-        })
+        let is_known = |trace| self.is_known(trace);
+        Division::new(scanned, (rings, own), visited, is_known)
     }
 
     /// Returns whether a trace waits, was decided or was passed straight on here.
@@ -122,8 +128,8 @@ impl State {
         let has_former = self.rings().is_some_and(|(rings, _)| rings.has_former());
         let mut forward = self.parts.next(peer, has_former, now);
         // Until the others have reported once, spans that an earlier process handed over count.
-        let unheard = peers.and_then(|peers| peers.unheard_since());
-        if let Some(since) = unheard.filter(|_| has_former) {
+        let unreported = peers.and_then(|peers| peers.unreported_since());
+        if let Some(since) = unreported.filter(|_| has_former) {
             let age = now.saturating_duration_since(since);
             forward.pending = forward.pending.max(age);
         }

@@ -2,14 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
+    time::{Duration, Instant},
+};
 
 use rstest::rstest;
 use tempfile::TempDir;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Process, ROOT, SpanNumber, copy, files, request, spans_in, table};
+use super::process::{Process, ROOT, SpanNumber, copy, request, spans_in, table};
 use crate::{
     Forwarder, ForwarderSettings, TraceId,
     forward::{JournalId, PeerSettings, Rings, Visited, journal::unix_ms},
@@ -118,8 +123,34 @@ fn lost_numbers_are_not_used_again() {
     assert_eq!(second.send(), others);
 }
 
+/// The names of the journal's segments.
+fn segments(process: &Process) -> BTreeSet<OsString> {
+    let entries = fs::read_dir(process.folder.path()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name());
+    let is_segment = |name: &OsString| name.to_str().unwrap().starts_with("segment-");
+    names.filter(is_segment).collect()
+}
+
 #[test]
-fn waiting_parts_keep_no_segments() {
+fn waiting_parts_are_not_moved_without_need() {
+    let [mut first, mut second] = pair(SMALL);
+    let others = owned_by(1, 20);
+    for span in &others {
+        first.accept(&request(&[*span], 2_000)).unwrap();
+    }
+    let before = segments(&first);
+    assert!(before.len() > 2, "{before:?}");
+    for _ in 0..5 {
+        first.flush();
+    }
+    assert_eq!(segments(&first), before);
+    assert_eq!(first.forward(&mut second, 99, false), 20);
+    first.flush();
+    assert_eq!(segments(&first).len(), 1);
+}
+
+#[test]
+fn waiting_parts_keep_few_segments() {
     let [mut first, mut second] = pair(SMALL);
     let others = owned_by(1, 3);
     for span in &others {
@@ -129,7 +160,9 @@ fn waiting_parts_keep_no_segments() {
         first.accept(&request(&[span], 2_000)).unwrap();
         first.send();
     }
-    assert!(files(first.folder.path(), "segment-") <= 3);
+    // Half of the journal has room for 8, and without moving parts there would be 40.
+    let count = segments(&first).len();
+    assert!(count <= 10, "{count}");
     let mut first = first.kill();
     assert_eq!(first.recovery.parts_waiting, 3);
     assert_eq!(first.forward(&mut second, 3, false), 3);
@@ -142,7 +175,8 @@ fn moved_parts_are_sent_once() {
     let [mut first, mut second] = pair(SMALL);
     let others = owned_by(1, 1);
     first.accept(&request(&others, 1_000)).unwrap();
-    for span in owned_by(0, 20) {
+    // More than half of the journal.
+    for span in owned_by(0, 70) {
         first.accept(&request(&[span], 2_000)).unwrap();
     }
     first.state().outgoing.batches.complete();
@@ -298,7 +332,9 @@ fn decisions_wait_for_the_spans_of_peers() {
     first.set_table(table(true, "0%"));
     assert_eq!(waits_until(&mut first, true), 1);
     let until = Instant::now() + Duration::from_secs(20);
-    first.state().peers.as_mut().unwrap().heard(1, until, until);
+    if let Some(peers) = &mut first.state().peers {
+        peers.record_report(1, until, until);
+    }
     assert_eq!(waits_until(&mut first, false), 0);
 }
 

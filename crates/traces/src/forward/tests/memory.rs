@@ -66,6 +66,23 @@ fn passed_traces_take_a_part_of_the_memory() {
 }
 
 #[test]
+fn passed_traces_are_remembered_for_minutes() {
+    let mut settings = Process::start(1 << 20).settings;
+    settings.journal = None;
+    settings.tail.max_trace_duration = Duration::from_secs(1);
+    let mut process = Process::open(TempDir::new().unwrap(), settings);
+    let start = Instant::now();
+    for trace in 0..10 {
+        let time = start + Duration::from_secs(60 * trace);
+        process.state().outgoing.replay_time = Some(time);
+        process.accept(&request(&[(trace, ROOT)], 0)).unwrap();
+    }
+    process.set_table(table(true, "0%"));
+    process.accept(&request(&[(0, 2)], 0)).unwrap();
+    assert_eq!(process.totals().traces_gathering, 0);
+}
+
+#[test]
 fn passed_traces_are_forgotten_in_the_end() {
     let mut process = Process::start(1 << 20);
     process.accept(&request(&[(1, ROOT)], 0)).unwrap();

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use rstest::rstest;
 use spoor_policy::TailTable;
@@ -36,6 +39,23 @@ fn waiting_traces_wait_again() {
         .unwrap();
     process.decide();
     assert_eq!(process.send(), [(2, 2), (2, 3), (2, ROOT)]);
+}
+
+#[test]
+fn requests_make_no_decisions() {
+    let mut process = Process::start(LARGE);
+    process.set_table(table(true, "0%"));
+    process.accept(&request(&[(2, ROOT)], 0)).unwrap();
+    // The trace is due within 10 ms.
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(20) {
+        std::thread::yield_now();
+    }
+    process.accept(&request(&[(4, ROOT)], 0)).unwrap();
+    assert_eq!(process.totals().traces_gathering, 2);
+    let later = Instant::now() + Duration::from_millis(20);
+    process.decide_some(|sampler, outgoing| sampler.decide_due(later, 10, outgoing));
+    assert_eq!(process.totals().traces_gathering, 0);
 }
 
 #[test]

@@ -153,6 +153,7 @@ fn sampler_has_the_settings_of_the_stack() {
     assert_eq!(container["imagePullPolicy"], "Always");
     assert_eq!(container["args"], json!(["run", "sampler"]));
     assert_eq!(container["resources"]["limits"]["memory"], "1280Mi");
+    assert_eq!(container["startupProbe"]["failureThreshold"], 204);
     let variables = variables(container);
     for (name, value) in [
         (
@@ -182,6 +183,7 @@ fn sampler_has_the_settings_of_the_stack() {
             "tracing-sampler-{ordinal}.tracing-sampler-pods.shop.svc:4320",
         ),
         ("SPOOR_PEERS_LISTEN", "0.0.0.0:4320"),
+        ("SPOOR_PEERS_TOKEN_FILE", "/etc/spoor/peers/token"),
         ("SPOOR_STACK", "tracing"),
     ] {
         assert_eq!(variables[name], value, "{name}");
@@ -219,7 +221,7 @@ fn claim_outlives_the_pod() {
     let names: Vec<_> = volumes.map(|it| it["name"].as_str().unwrap()).collect();
     assert_eq!(
         names,
-        ["token", "ca"],
+        ["token", "ca", "peers"],
         "the template gives each pod its own"
     );
     let mount = &pod["containers"][0]["volumeMounts"][0];
@@ -246,6 +248,29 @@ fn only_samplers_return_spans() {
     assert_eq!(from("NetworkPolicy \"tracing-sampler\"", 4320), "sampler");
 }
 
+#[test]
+fn samplers_share_a_token() {
+    // Also a single one, which others may join.
+    let objects = all(&spoor(json!({})));
+    let secret = body(&objects, "Secret \"tracing-sampler-peers\"");
+    let labels = &secret["metadata"]["labels"];
+    assert_eq!(labels["app.kubernetes.io/name"], "sampler");
+    // The token comes with its creation.
+    assert!(secret["data"].is_null() && secret["stringData"].is_null());
+    let set = body(&objects, "StatefulSet \"tracing-sampler\"");
+    let pod = &set["spec"]["template"]["spec"];
+    let volume = json!({
+        "name": "peers",
+        "secret": {"secretName": "tracing-sampler-peers", "defaultMode": 0o440},
+    });
+    assert!(pod["volumes"].as_array().unwrap().contains(&volume));
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let mount = json!({"name": "peers", "mountPath": "/etc/spoor/peers", "readOnly": true});
+    assert!(mounts.contains(&mount), "{mounts:?}");
+    let without = all(&stack(json!({})));
+    assert!(!without.iter().any(|it| it.resource.kind == "Secret"));
+}
+
 /// A stack with an existing Collector, and a sampler that returns spans to this address.
 fn with_existing_collector(otlp: &str, kept: &str) -> Vec<Manifest> {
     all(&stack(json!({
@@ -261,6 +286,7 @@ fn sampler_returns_spans_to_an_existing_collector() {
     let expected = [
         "ConfigMap \"tracing-ca\"",
         "ConfigMap \"tracing-otel-env\"",
+        "Secret \"tracing-sampler-peers\"",
         "Service \"tracing-otlp\"",
         "Service \"tracing-sampler\"",
         "Service \"tracing-sampler-pods\"",

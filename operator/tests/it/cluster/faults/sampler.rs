@@ -19,14 +19,13 @@ use super::super::{
     jaeger,
     lab::{Lab, ROLLOUT_TIMEOUT},
     load, node, pods, policies,
-    sampler::{self, Length, SERVICES},
+    sampler::{self, Length, PODS, SERVICES},
     stack, tail,
 };
 use super::{jaeger_pods, operator};
 use crate::apiserver::eventually;
 
 const POLICY: &str = "faults";
-const SAMPLER: &str = "app.kubernetes.io/name=sampler";
 const COLLECTOR: &str = "app.kubernetes.io/name=collector";
 /// Jaeger's port for OTLP over gRPC.
 const JAEGER_OTLP_PORT: u16 = 4317;
@@ -119,7 +118,7 @@ impl Fault {
     async fn inject(self, lab: &Lab, length: Length) {
         match self {
             Self::ContainerKilled => kill_container(lab).await,
-            Self::PodDeleted => tail::drain(lab, SAMPLER).await,
+            Self::PodDeleted => tail::drain(lab, PODS).await,
             Self::CollectorKilled => {
                 assert_eq!(node::kill_containers(lab, COLLECTOR).await, 1);
                 // A new pod, whose container is always started at once.
@@ -168,7 +167,7 @@ impl fmt::Display for Fault {
 
 async fn kill_container(lab: &Lab) {
     let before = pods::of_service(lab, "sampler").await;
-    assert_eq!(node::kill_containers(lab, SAMPLER).await, 1);
+    assert_eq!(node::kill_containers(lab, PODS).await, 1);
     eventually("the container's restart", ROLLOUT_TIMEOUT, || async {
         let now = pods::of_service(lab, "sampler").await;
         if now == before {

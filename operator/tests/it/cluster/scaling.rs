@@ -1,0 +1,74 @@
+//! The number of Spoor's samplers changes under load, from one to three, to two, and back to one: no
+//! trace is lost, split or repeated.
+//!
+//! Former rings stay for at least ten minutes. The test does not wait for their end: after it has
+//! counted, it gives up the samplers that leave, which have nothing left by then.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{
+    comparison::Comparison,
+    jaeger,
+    lab::{Lab, ROLLOUT_TIMEOUT},
+    load,
+    sampler::{self, Length, SERVICES, SHORT},
+    stack,
+};
+use crate::apiserver::eventually;
+
+const POLICY: &str = "scaled";
+/// The time of load before and after each change.
+const LOAD_BETWEEN: Duration = Duration::from_secs(8);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_loses_splits_and_repeats_nothing() {
+    let Some(lab) = Lab::with_sampler("sampler, scaling").await else {
+        return;
+    };
+    let length = Length::from_env();
+    sampler::apply_rules(&lab, POLICY).await;
+    for round in 1..=length.rounds {
+        stack::wait_for_samplers(&lab).await;
+        let compared = scale_under_load(&lab, length).await;
+        lab.log(format_args!("round {round}: {compared}"));
+        compared.assert_clean();
+        stack::reset(&lab).await;
+        lab.wait_until_settled().await;
+    }
+}
+
+/// Changes the number of samplers under load, and compares what was sent with what is in Jaeger.
+async fn scale_under_load(lab: &Lab, length: Length) -> Comparison {
+    let since = SystemTime::now();
+    let senders = length.start(lab, SHORT, load::UNTIL_STOPPED).await;
+    for samplers in [3, 2, 1] {
+        sleep(LOAD_BETWEEN).await;
+        stack::patch(lab, &json!({"sampler": {"replicas": samplers}})).await;
+        wait_until_divided(lab, samplers).await;
+    }
+    sleep(LOAD_BETWEEN).await;
+    let mut stopped = Vec::new();
+    for sender in senders {
+        stopped.push(sender.stop().await);
+    }
+    let sent = sampler::exported(stopped).await;
+    sampler::wait_until_empty(lab).await;
+    let found = jaeger::all_traces(lab, SERVICES[0], since).await;
+    Comparison::new(&sent, &found, POLICY)
+}
+
+/// Waits until new traces are divided among this number of samplers.
+async fn wait_until_divided(lab: &Lab, samplers: u32) {
+    eventually("a ring of all samplers", ROLLOUT_TIMEOUT, || async {
+        let status = &stack::read(lab).await["status"]["sampler"];
+        let members = status["rings"]["members"].as_array();
+        match members.and_then(|members| members.last()) {
+            Some(current) if *current == samplers => Ok(()),
+            _ => Err(status.to_string()),
+        }
+    })
+    .await;
+}
