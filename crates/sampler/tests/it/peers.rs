@@ -85,7 +85,7 @@ impl Stack {
         let value: Option<MetadataValue<Ascii>> =
             token.map(|token| format!("Bearer {token}").parse().unwrap());
         let address = format!("http://{}", self.peers[ordinal]);
-        let channel = Endpoint::from_shared(address).unwrap().connect();
+        let endpoint = Endpoint::from_shared(address).unwrap();
         let send_token = move |mut request: Request<()>| {
             if let Some(value) = &value {
                 let value = value.clone();
@@ -93,7 +93,8 @@ impl Stack {
             }
             Ok::<_, Status>(request)
         };
-        PeersClient::with_interceptor(channel.await.unwrap(), send_token)
+        let channel = endpoint.connect().await.unwrap();
+        PeersClient::with_interceptor(channel, send_token)
     }
 
     /// Gives a sampler rings from an earlier start.
