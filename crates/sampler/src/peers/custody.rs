@@ -15,6 +15,8 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep, timeout, timeout_at},
 };
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::{
@@ -373,7 +375,11 @@ impl Peers {
             last_record: custody.last_record,
             bytes: transfer::size(&files),
         };
+        // If the deadline drops this future, the call goes on until its messages end.
+        let stop = CancellationToken::new();
+        let _stop_at_end = stop.clone().drop_guard();
         let messages = transfer::messages(header, files);
+        let messages = messages.take_while(move |_| !stop.is_cancelled());
         let mut client = connect(self, peer)?;
         let mut responses = client.deposit(messages).await?.into_inner();
         let response = responses.message().await?;

@@ -297,13 +297,14 @@ async fn deposit_that_breaks_off_leaves_nothing() {
     let (messages, sent) = mpsc::channel(4);
     let mut client = stack.client(0).await;
     let request = Request::new(ReceiverStream::new(sent));
-    let responses = client.deposit(request).await.unwrap();
+    let mut responses = client.deposit(request).await.unwrap().into_inner();
     messages.send(custody(32)).await.unwrap();
     messages.send(piece("id", &JOURNAL)).await.unwrap();
     until("a part of the files", async || kept(&stack) == 1).await;
-    drop(responses);
-    until("no files", async || kept(&stack) == 0).await;
     drop(messages);
+    let refused = responses.message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted);
+    assert_eq!(kept(&stack), 0);
     sampler.stop().await;
 }
 

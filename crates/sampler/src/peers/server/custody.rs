@@ -108,6 +108,8 @@ impl Server {
         let Some(custody) = &self.peers.custody else {
             return Ok(());
         };
+        // The files may still be arriving.
+        let _turn = custody.turn.lock().await;
         let discarded =
             custody.on_blocking_thread(move |it| it.discard(owner, journal, last_record));
         discarded.await.map_err(failed)
