@@ -22,7 +22,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use spoor_policy::{Fault, Namespace, OperationName, Resolution, ServiceName, Version};
+use spoor_policy::{Fault, Namespace, Resolution, ServiceName, Version};
 use spoor_runtime::StreamSlots;
 use tokio::sync::{Semaphore, watch};
 
@@ -247,18 +247,6 @@ impl Control {
     pub fn has_instances(&self, namespace: &Namespace, service: &ServiceName) -> bool {
         let service = self.0.services.get(&(namespace.clone(), service.clone()));
         service.is_some_and(|it| it.state().has_instances())
-    }
-
-    /// The operations under which traces of a service have started, as far as they are remembered.
-    /// Clients report only those that a plan names, whether sampled or not.
-    #[must_use]
-    pub fn operations_seen(
-        &self,
-        namespace: &Namespace,
-        service: &ServiceName,
-    ) -> BTreeSet<OperationName> {
-        let service = self.0.services.get(&(namespace.clone(), service.clone()));
-        service.map_or_else(BTreeSet::new, |it| it.state().operations_seen.clone())
     }
 
     /// A service's root decisions under the plan in force at a version and under all later ones;

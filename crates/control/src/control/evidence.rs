@@ -62,6 +62,18 @@ impl EvidenceReader<'_> {
 }
 
 impl Control {
+    /// The operations under which traces of a service have started, as far as they are remembered.
+    /// Clients report only those that a plan names, whether sampled or not.
+    #[must_use]
+    pub fn operations_seen(
+        &self,
+        namespace: &Namespace,
+        service: &ServiceName,
+    ) -> BTreeSet<OperationName> {
+        let service = self.0.services.get(&(namespace.clone(), service.clone()));
+        service.map_or_else(BTreeSet::new, |it| it.state().operations_seen.clone())
+    }
+
     /// The evidence of a policy's effect.
     ///
     /// `None` before the first publication, and if the policy can have none: it does not exist, has
