@@ -63,25 +63,34 @@ fn claim(input: &SamplerInput<'_>, name: String) -> Option<PersistentVolumeClaim
 pub fn deletion(live: &StatefulSet, desired: &Value) -> Option<PropagationPolicy> {
     // Kubernetes' types are maps of strings and numbers, so encoding them as JSON cannot fail.
     let live = serde_json::to_value(live).unwrap_or_default();
-    let (live, desired) = (class_and_size(&live), class_and_size(desired));
-    (live != desired).then(|| match live {
-        Some(_) => PropagationPolicy::Orphan,
-        None => PropagationPolicy::Foreground,
-    })
+    match (Template::of(&live), Template::of(desired)) {
+        (live, desired) if live == desired => None,
+        (Some(_), _) => Some(PropagationPolicy::Orphan),
+        (None, _) => Some(PropagationPolicy::Foreground),
+    }
 }
 
-/// The StorageClass and the size of the template, if there is one.
-fn class_and_size(set: &Value) -> Option<(Option<&str>, Option<Result<u128, &str>>)> {
-    let claim = set.pointer("/spec/volumeClaimTemplates/0/spec")?;
-    let class = claim.get("storageClassName").and_then(Value::as_str);
-    let size = claim.pointer("/resources/requests/storage");
-    // The API server may write sizes in another unit. Above 931 GiB they have more digits than a
-    // user may write, and are compared as texts.
-    let size = size.and_then(Value::as_str).map(|size| {
-        let millionths = tracing_stack::Quantity(size.to_owned()).millionths();
-        millionths.map_err(|_| size)
-    });
-    Some((class, size))
+/// What matters of a template of claims.
+#[derive(PartialEq, Eq)]
+struct Template<'a> {
+    class: Option<&'a str>,
+    /// In millionths. The API server may write sizes in another unit. Above 931 GiB they have more
+    /// digits than a user may write, and are compared as texts.
+    size: Option<Result<u128, &'a str>>,
+}
+
+impl<'a> Template<'a> {
+    /// The template of a StatefulSet, which is given as JSON.
+    fn of(set: &'a Value) -> Option<Self> {
+        let claim = set.pointer("/spec/volumeClaimTemplates/0/spec")?;
+        let class = claim.get("storageClassName").and_then(Value::as_str);
+        let size = claim.pointer("/resources/requests/storage");
+        let size = size.and_then(Value::as_str).map(|size| {
+            let millionths = tracing_stack::Quantity(size.to_owned()).millionths();
+            millionths.map_err(|_| size)
+        });
+        Some(Self { class, size })
+    }
 }
 
 #[cfg(test)]
