@@ -1,19 +1,21 @@
-//! The number of Spoor's samplers changes under load, from one to three, to two, and back to one: no
-//! trace is lost, split or repeated.
+//! Several of Spoor's samplers under load. Their number changes from one to three, to two, and back to
+//! one: no trace is lost, split or repeated. Their pods are deleted: none is lost or split.
 //!
 //! Former rings stay for at least ten minutes. The test does not wait for their end: after it has
 //! counted, it gives up the samplers that leave, which have nothing left by then.
 
 use std::time::{Duration, SystemTime};
 
+use kube::api::DeleteParams;
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
     comparison::Comparison,
     jaeger,
-    lab::{Lab, ROLLOUT_TIMEOUT},
-    load,
+    lab::{Lab, ROLLOUT_TIMEOUT, STACK},
+    load::{self, Sender},
+    pods,
     sampler::{self, Length, SERVICES, SHORT},
     stack,
 };
@@ -40,6 +42,45 @@ async fn scaling_loses_splits_and_repeats_nothing() {
     }
 }
 
+/// Without claims, the pods' volumes end with them: a sampler's peer keeps its files for the next pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_samplers_lose_and_split_nothing() {
+    let Some(lab) = Lab::with_sampler("sampler, deleted pods").await else {
+        return;
+    };
+    let length = Length::from_env();
+    sampler::apply_rules(&lab, POLICY).await;
+    stack::wait_for_samplers(&lab).await;
+    stack::patch(&lab, &json!({"sampler": {"replicas": 3}})).await;
+    wait_until_divided(&lab, 3).await;
+    let since = SystemTime::now();
+    let senders = length.start(&lab, SHORT, load::UNTIL_STOPPED).await;
+    for ordinal in 0..3 {
+        sleep(LOAD_BETWEEN).await;
+        replace_sampler(&lab, ordinal).await;
+    }
+    let compared = compare(&lab, senders, since).await;
+    lab.log(compared);
+    assert_eq!((compared.lost, compared.split), (0, 0), "{compared}");
+}
+
+/// Deletes a sampler's pod as a drained node would, and waits until the next one is ready.
+async fn replace_sampler(lab: &Lab, ordinal: u32) {
+    let name = format!("{STACK}-sampler-{ordinal}");
+    let former = pods::of_service(lab, "sampler").await[&name].clone();
+    let gracefully = DeleteParams::default();
+    pods::api(lab).delete(&name, &gracefully).await.unwrap();
+    eventually("the next pod", ROLLOUT_TIMEOUT, || async {
+        match pods::of_service(lab, "sampler").await.get(&name) {
+            Some(next) if *next != former => Ok(()),
+            pod => Err(format!("{pod:?}")),
+        }
+    })
+    .await;
+    pods::wait_until_ready(lab).await;
+    lab.log(format_args!("replaced {name}"));
+}
+
 /// Changes the number of samplers under load, and compares what was sent with what is in Jaeger.
 async fn scale_under_load(lab: &Lab, length: Length) -> Comparison {
     let since = SystemTime::now();
@@ -49,6 +90,11 @@ async fn scale_under_load(lab: &Lab, length: Length) -> Comparison {
         stack::patch(lab, &json!({"sampler": {"replicas": samplers}})).await;
         wait_until_divided(lab, samplers).await;
     }
+    compare(lab, senders, since).await
+}
+
+/// Stops the load a while later, and compares what was sent with what is in Jaeger.
+async fn compare(lab: &Lab, senders: Vec<Sender<'_>>, since: SystemTime) -> Comparison {
     sleep(LOAD_BETWEEN).await;
     let mut stopped = Vec::new();
     for sender in senders {
