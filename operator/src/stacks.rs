@@ -22,6 +22,7 @@ mod pod_failure;
 mod reconcile;
 mod rings;
 mod route;
+mod route_state;
 pub mod sampler;
 mod sampler_probe;
 mod settings;

@@ -216,6 +216,11 @@ impl TailTable {
         self.namespaces.is_empty()
     }
 
+    /// Removes a namespace's policies, so that its traces are kept.
+    pub fn remove(&mut self, namespace: &Namespace) {
+        self.namespaces.remove(namespace);
+    }
+
     /// A namespace's policies and their places, most specific first. The first place that contains a
     /// trace's root span decides.
     pub fn places(

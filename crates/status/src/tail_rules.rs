@@ -19,6 +19,11 @@ pub enum TailRules {
     /// The stack with this name is being updated to these rules.
     #[display("the Collector of TracingStack {_0:?} does not apply the tail rules yet")]
     RollingOut(String),
+    /// The stack with this name changes its sampler.
+    #[display(
+        "TracingStack {_0:?} changes its sampler; the new one does not apply the tail rules yet"
+    )]
+    ChangingEngine(String),
     /// The stack with this name has no sampler that is Ready.
     #[display("no sampler of TracingStack {_0:?} is ready to apply the tail rules")]
     NoSamplerReady(String),
@@ -58,6 +63,7 @@ impl TailRules {
             Self::InForce => (ConditionStatus::True, "Programmed"),
             Self::Samplers(progress) => progress.programmed(),
             Self::RollingOut(_) => (ConditionStatus::False, "RollingOut"),
+            Self::ChangingEngine(_) => (ConditionStatus::False, "ChangingEngine"),
             Self::NoSamplerReady(_) => (ConditionStatus::False, "NoSamplerReady"),
             Self::RouteIsDirect(_) => (ConditionStatus::False, "RouteIsDirect"),
             Self::CollectorNotManaged(_) => (ConditionStatus::False, "CollectorNotManaged"),

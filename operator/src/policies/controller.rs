@@ -87,8 +87,13 @@ impl PoliciesController {
         let before = before.map(|before| before.resolved.clone());
         let resolved = match &before {
             Some(before) if before.is_current_for(&inputs, now) => {
-                let updated = before.with_stacks(&snapshot);
-                updated.map_or_else(|| before.clone(), Arc::new)
+                match before.with_stacks(&snapshot) {
+                    Some(updated) => {
+                        publish(&self.control, &updated, Some(&**before));
+                        Arc::new(updated)
+                    }
+                    None => before.clone(),
+                }
             }
             _ => {
                 let _span = tracing::info_span!(

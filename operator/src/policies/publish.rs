@@ -21,12 +21,7 @@ pub(super) fn publish(
         // instances.
         control.set_expected(instances.clone());
     }
-    // True if clients and evidence would see no difference.
-    let is_served = |before: &ResolvedPolicies| {
-        let (one, other) = (&before.resolution, &resolved.resolution);
-        one.table == other.table && one.tail == other.tail && one.outcomes == other.outcomes
-    };
-    if !before.is_some_and(is_served) {
+    if !before.is_some_and(|before| before.is_served_as(resolved)) {
         let span = tracing::info_span!(
             "publish",
             otel.name = "publish policies",
@@ -34,7 +29,7 @@ pub(super) fn publish(
             spoor.services.changed = Empty,
         )
         .entered();
-        let version = control.publish(resolved.resolution.clone());
+        let version = control.publish(resolved.served());
         if !span.is_disabled() {
             span.record("spoor.version", version.to_string());
             let changed = changed_services(before, resolved);

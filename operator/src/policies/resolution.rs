@@ -9,8 +9,10 @@ use spoor_policy::{Digest, Namespace, Policy, PolicyKey, Resolution, ServiceName
 use spoor_status::{PolicyFindings, TailRules};
 
 use super::{
-    evidence::PolicyEvidence, objects::PolicyObject, sources::SourcesSnapshot,
-    stack_tails::StackTails,
+    evidence::PolicyEvidence,
+    objects::PolicyObject,
+    sources::SourcesSnapshot,
+    stack_tails::{StackTails, namespaces_without_rules},
 };
 
 /// A service in a namespace.
@@ -32,6 +34,8 @@ pub(super) struct ResolvedPolicies {
     tails: BTreeMap<Namespace, StackTails>,
     /// The digest of each namespace's tail rules. A stack's status names the rules in force by it.
     digests: BTreeMap<Namespace, Digest>,
+    /// The namespaces whose samplers should have no rules at present.
+    without_rules: BTreeSet<Namespace>,
 }
 
 impl ResolutionInputs {
@@ -66,6 +70,7 @@ impl ResolvedPolicies {
         Self {
             tails: StackTails::of(&digests, snapshot),
             digests,
+            without_rules: namespaces_without_rules(snapshot),
             resolution,
             inputs,
         }
@@ -80,10 +85,31 @@ impl ResolvedPolicies {
     /// not changed.
     pub(super) fn with_stacks(&self, snapshot: &SourcesSnapshot) -> Option<Self> {
         let tails = StackTails::of(&self.digests, snapshot);
-        (tails != self.tails).then(|| Self {
+        let without_rules = namespaces_without_rules(snapshot);
+        let is_same = tails == self.tails && without_rules == self.without_rules;
+        (!is_same).then(|| Self {
             tails,
+            without_rules,
             ..self.clone()
         })
+    }
+
+    /// The resolution to publish.
+    pub(super) fn served(&self) -> Resolution {
+        let mut served = self.resolution.clone();
+        for namespace in &self.without_rules {
+            served.tail.remove(namespace);
+        }
+        served
+    }
+
+    /// True if clients, samplers and evidence would see no difference.
+    pub(super) fn is_served_as(&self, other: &Self) -> bool {
+        let (own, others) = (&self.resolution, &other.resolution);
+        self.without_rules == other.without_rules
+            && own.table == others.table
+            && own.tail == others.tail
+            && own.outcomes == others.outcomes
     }
 
     /// Builds the status of a policy. Returns none before the policy was resolved.

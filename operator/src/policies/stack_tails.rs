@@ -39,9 +39,10 @@ impl StackTails {
 
     fn add(&mut self, stack: &StackState, samplers: Option<&BTreeSet<&str>>, digest: &str) {
         let name = stack.name.clone();
+        let is_changing_engine = is_changing_engine(stack, samplers);
         // Samplers that the stack no longer has stay until they have sent everything.
         let has_samplers = stack.can_apply_rules && !stack.is_stock_sampler_requested;
-        let samplers = samplers.filter(|_| has_samplers);
+        let samplers = samplers.filter(|_| has_samplers && !is_changing_engine);
         // From the spec first, since the status still shows the former route while traffic moves.
         let rules = if stack.is_direct_requested {
             TailRules::RouteIsDirect(name)
@@ -59,6 +60,8 @@ impl StackTails {
             TailRules::CollectorNotManaged(name)
         } else if stack.is_through_collector && stack.tail_digest.as_deref() == Some(digest) {
             TailRules::InForce
+        } else if is_changing_engine {
+            TailRules::ChangingEngine(name)
         } else {
             TailRules::RollingOut(name)
         };
@@ -72,6 +75,24 @@ impl StackTails {
         let of_samplers = (!self.samplers.is_empty()).then(|| TailRules::of_samplers(progress));
         TailRules::worst_of(self.stacks.iter().cloned().chain(of_samplers))
     }
+}
+
+/// The namespaces of stacks that change their sampler. Until that is done, the samplers in them get no
+/// rules, and keep every trace: a trace may have spans in the former sampler and in the new one, and
+/// each would decide on its own part.
+pub(super) fn namespaces_without_rules(snapshot: &SourcesSnapshot) -> BTreeSet<Namespace> {
+    let samplers = Samplers::of(snapshot);
+    let stacks = snapshot.stacks.iter();
+    let changing = stacks.filter(|stack| {
+        let of_stack = samplers.0.get(&(&stack.namespace, stack.name.as_str()));
+        is_changing_engine(stack, of_stack)
+    });
+    changing.map(|stack| stack.namespace.clone()).collect()
+}
+
+/// True if a stack has samplers of Spoor, while its status has rules of the Collector's own sampler.
+fn is_changing_engine(stack: &StackState, samplers: Option<&BTreeSet<&str>>) -> bool {
+    samplers.is_some() && stack.tail_digest.is_some()
 }
 
 /// The Ready samplers of each stack that has any sampler, Ready or not.

@@ -134,6 +134,18 @@ pub fn build(
     BuiltStack { objects, tiers }
 }
 
+/// Builds the tiers of the Collector that a stack with Spoor's sampler had before, without rules, so
+/// that they keep every trace. None without such a Collector.
+#[must_use]
+pub fn former_tiers(stack: &Stack, context: &BuildContext) -> Option<CollectorObjects> {
+    let (Collector::Managed(managed), Sampler::Spoor(_)) = (&stack.collector, &stack.sampler)
+    else {
+        return None;
+    };
+    let (no_rules, tiers) = (TailTable::default(), collector::build);
+    Some(build_collector(stack, managed, context, &no_rules, tiers))
+}
+
 /// Builds the Collector with one of the functions of [`collector`].
 fn build_collector<T>(
     stack: &Stack,

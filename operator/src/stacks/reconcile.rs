@@ -6,17 +6,17 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use spoor_api::{
     TracingStack,
-    stack::{Collector, Route, Sampler, SamplerEngine, Stack},
+    stack::{Sampler, SamplerEngine, Stack},
     status::{Condition, ConditionStatus},
     tracing_stack::TracingStackStatus,
 };
+use spoor_policy::TailTable;
 use spoor_runtime::self_tracing::record_error;
 use tracing::Span;
 
 use super::{
     apply::{self, ApplyReport, DesiredObjects, StackProblem},
-    build::{self, BuildContext, BuiltStack, otlp_service},
-    children::Detail,
+    build::{self, BuildContext, BuiltStack},
     collector::{
         self, CollectorObjects,
         rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait, spec_hash},
@@ -27,7 +27,7 @@ use super::{
     objects::{labels::Component, sort_by_kind},
     parse::{StackObject, parse},
     pod_failure::recovers_in,
-    route::{self, CollectorAction, RoutePlan},
+    route::{self, CollectorAction, EngineChange, RoutePlan},
     sampler_probe::SCALING_INTERVAL,
     sources::{RelatedObjects, StackSources},
     status::{self, Findings, StackHealth},
@@ -104,17 +104,8 @@ impl Reconciler {
             }
         };
         let health = StackHealth::of(&stack, &related);
-        let target = current_target(&stack, &related);
         let engine = stack.sampler.engine();
-        // An existing Collector takes over immediately, so nothing of another engine is kept for it.
-        let is_managed = matches!(stack.collector, Collector::Managed(_));
-        let state = route::RouteState {
-            target,
-            jaeger_is_ready: health.jaeger.is_available,
-            collector_is_ready: health.is_collector_complete(&stack),
-            collector_exists: health.has_engine(engine) || health.has_engine(engine.other()),
-            former_engine_exists: is_managed && health.has_engine(engine.other()),
-        };
+        let state = self.route_state(&stack, &related, &health).await;
         let mut route_plan = route::plan(&stack, &state, now);
         let needs_collector = route_plan.collector == CollectorAction::Run;
         let samplers = parsed.status.sampler.as_ref();
@@ -129,14 +120,31 @@ impl Reconciler {
         if let (Sampler::Spoor(sampler), Some(plan)) = (&mut stack.sampler, &scaling) {
             sampler.replicas = plan.replicas;
         }
-        let (next, tail) = (route_plan.target, &parsed.resolution.tail);
+        let (next, no_rules) = (route_plan.target, TailTable::default());
+        let tail = match route_plan.engine_change {
+            EngineChange::None => &parsed.resolution.tail,
+            _ => &no_rules,
+        };
         let built = build::build(&stack, context, next, needs_collector, tail);
+        let former_tiers = match route_plan.engine_change {
+            EngineChange::Preparing => build::former_tiers(&stack, context),
+            _ => None,
+        };
         // What exists is read before anything is applied: a tier's rollout depends on the pods that
         // are there, not on those that this attempt causes.
-        let plan = self
-            .plan_rollout(&stack, object, &related, built.tiers.as_ref(), now)
+        let tiers = built.tiers.as_ref().or(former_tiers.as_ref());
+        let mut plan = self
+            .plan_rollout(&stack, object, &related, tiers, now)
             .await;
         let mut desired = desired_objects(built, &plan, &route_plan, engine);
+        if let Some(tiers) = former_tiers
+            && plan.can_change_decide
+        {
+            // The gathering tier stays as it is, so nothing waits.
+            plan.waiting = None;
+            desired.apply.extend(tiers.decide.objects());
+            sort_by_kind(&mut desired.apply);
+        }
         self.leave_former_sampler(&stack, &related, &health, &mut desired, &mut route_plan)
             .await;
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
@@ -168,7 +176,7 @@ impl Reconciler {
         .status();
         // Published before the status is written: if that fails, the next attempt finds these
         // changes done and would not report them.
-        let (before, to) = (target.map(|target| target.route), next.route);
+        let (before, to) = (state.target.map(|target| target.route), next.route);
         if let Some(from) = before.filter(|from| *from != to) {
             let note = format!("OTLP traffic now takes route {to} instead of {from}");
             self.publish_event(object, false, "RouteSwitched", "SwitchRoute", note);
@@ -337,33 +345,6 @@ fn certificate_problem(problem: &str) -> StackProblem {
              to connect: {problem}"
         ),
     }
-}
-
-/// The present route of the OTLP Service, from its annotations.
-fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_service::OtlpTarget> {
-    let name = otlp_service::name(stack);
-    let mut children = related.children.iter();
-    let annotations = children.find_map(|child| match &child.detail {
-        Detail::Service(annotations) if child.key.name == name => Some(annotations),
-        _ => None,
-    })?;
-    // From the annotation and not from the selector, which the Service of an existing Collector or
-    // Jaeger does not have.
-    let route = match annotations.get(otlp_service::ROUTE_ANNOTATION)?.as_str() {
-        "Direct" => Route::Direct,
-        _ => Route::Collector,
-    };
-    let engine = annotations.get(otlp_service::ENGINE_ANNOTATION);
-    let engine = match engine.map(String::as_str) {
-        Some("Spoor") => SamplerEngine::Spoor,
-        _ => SamplerEngine::OpenTelemetry,
-    };
-    let since = annotations.get(otlp_service::ROUTE_SINCE_ANNOTATION);
-    Some(otlp_service::OtlpTarget {
-        route,
-        engine,
-        since: since.and_then(|since| since.parse().ok()),
-    })
 }
 
 /// The objects to apply now, and those to leave as they are.

@@ -25,8 +25,8 @@ use spoor_api::tracing_stack::SamplerRings;
 pub struct SamplerReading {
     /// The generation of its rings; 0 until it knows the active ones.
     pub rings_generation: u64,
-    /// True if it has tail rules, even if they are none.
-    pub has_rules: bool,
+    /// The digest of its tail rules, if it has any, even if they are none.
+    pub rules: Option<String>,
     /// The latest generation such that it knows no trace from before those rings.
     pub settled_generation: u64,
     /// The bytes of spans that it holds for other samplers, by their ordinals.
@@ -144,7 +144,7 @@ impl<'a> Scaling<'a> {
         // Not whether they are Ready: a sampler above all rings is not, since it should receive no
         // spans from Collectors.
         let is_prepared =
-            |it: &SamplerReading| it.rings_generation == rings.generation && it.has_rules;
+            |it: &SamplerReading| it.rings_generation == rings.generation && it.rules.is_some();
         let is_possible = wanted < self.current || self.all(0..wanted, is_prepared);
         if wanted == self.current || !is_possible {
             return None;

@@ -1,7 +1,8 @@
 //! Moves a stack's traffic from the Collector to Jaeger and back without losing a span: the new
 //! route is ready before traffic takes it, and the old one stays until its last connection has
 //! ended and its spans have been forwarded. A change of the sampler's engine moves traffic in the
-//! same way, from one Collector to the other.
+//! same way, from one Collector to the other. Each engine would decide on its own part of a trace that
+//! has spans in both, so both keep every trace while there may be such traces ([`EngineChange`]).
 
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const SERVICE_LAG: Duration = Duration::from_secs(3);
 /// together, and half a minute for the connections. A sampler of Spoor reports itself whether it has
 /// traces after that.
 const FORMER_ENGINE_DRAIN: Duration = Duration::from_secs(60 + 300 + 30);
+/// The interval at which to check whether the former engine keeps every trace.
+const PREPARATION_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The present state of a stack, as far as its route depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,8 @@ pub struct RouteState {
     pub collector_exists: bool,
     /// True if any part of the engine that is not in the spec exists.
     pub former_engine_exists: bool,
+    /// True if that engine keeps every trace, or cannot drop any.
+    pub former_engine_keeps_all: bool,
 }
 
 /// The next step of a change of route.
@@ -50,6 +55,8 @@ pub struct RoutePlan {
     pub traffic: Traffic,
     /// True while the parts of the engine that is not in the spec stay.
     pub keeps_former_engine: bool,
+    /// The progress of a change of engine.
+    pub engine_change: EngineChange,
     /// The delay after which to plan again even if nothing has changed.
     pub replan_in: Option<Duration>,
     /// The route that traffic leaves while it is moving.
@@ -84,6 +91,32 @@ pub enum Traffic {
     Held,
 }
 
+/// The progress of a change of engine, until no trace can have spans in both engines.
+///
+/// The new engine applies no rules, and keeps every trace, from its start until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineChange {
+    /// No trace has spans in both engines.
+    None,
+    /// The new engine is not ready yet.
+    Starting,
+    /// The new engine is ready. Traffic waits until the former one keeps every trace, too.
+    Preparing,
+    /// Traffic takes the new engine. A trace may have spans in both.
+    Overlapping {
+        /// The time until none has.
+        left: Duration,
+    },
+}
+
+impl EngineChange {
+    /// Returns true if neither engine should apply rules.
+    #[must_use]
+    pub fn is_without_rules(self) -> bool {
+        matches!(self, Self::Preparing | Self::Overlapping { .. })
+    }
+}
+
 impl RoutePlan {
     /// The route that traffic takes: the new one once all traffic does.
     #[must_use]
@@ -107,18 +140,24 @@ pub fn plan(stack: &Stack, state: &RouteState, now: Timestamp) -> RoutePlan {
         (Route::Direct, ..) => CollectorAction::Keep,
     };
     let former_engine_drain = former_engine_drain(target, state, now);
+    let engine_change = engine_change(stack, target, state, now);
     let keeps_former_engine = state.former_engine_exists
-        && (traffic != Traffic::Settled || former_engine_drain.is_some());
-    let replan_in = match traffic {
-        Traffic::Moving { left } => Some(left),
-        Traffic::Settled => former_engine_drain,
-        Traffic::Waiting | Traffic::Held => None,
+        && (traffic != Traffic::Settled
+            || former_engine_drain.is_some()
+            || engine_change != EngineChange::None);
+    let replan_in = match (traffic, engine_change) {
+        (Traffic::Moving { left }, _) => Some(left),
+        (Traffic::Settled, EngineChange::Overlapping { left }) => Some(left),
+        (Traffic::Settled, _) => former_engine_drain,
+        (Traffic::Waiting, EngineChange::Preparing) => Some(PREPARATION_INTERVAL),
+        (Traffic::Waiting | Traffic::Held, _) => None,
     };
     RoutePlan {
         target,
         collector,
         traffic,
         keeps_former_engine,
+        engine_change,
         replan_in,
         from: left_route(target, state),
     }
@@ -131,6 +170,35 @@ fn left_route(target: OtlpTarget, state: &RouteState) -> Route {
         Route::Collector if state.former_engine_exists => Route::Collector,
         route => opposite(route),
     }
+}
+
+fn engine_change(
+    stack: &Stack,
+    target: OtlpTarget,
+    state: &RouteState,
+    now: Timestamp,
+) -> EngineChange {
+    if leaves_engine(stack, target, state) {
+        return match is_ready(stack, stack.route, state) {
+            true => EngineChange::Preparing,
+            false => EngineChange::Starting,
+        };
+    }
+    let has_both = state.former_engine_exists && target.route == Route::Collector;
+    let since = target.since.filter(|_| has_both);
+    // The last connection to the former engine may bring the first span of a trace.
+    let overlap = connections_drain_time() + engine_drain_time(stack);
+    let left = since.and_then(|since| time_left(since, overlap, now));
+    left.map_or(EngineChange::None, |left| EngineChange::Overlapping {
+        left,
+    })
+}
+
+/// Returns true if traffic should leave the engine of this target for the one in the spec.
+fn leaves_engine(stack: &Stack, target: OtlpTarget, state: &RouteState) -> bool {
+    state.former_engine_exists
+        && (stack.route, target.route) == (Route::Collector, Route::Collector)
+        && target.engine != stack.sampler.engine()
 }
 
 /// The time until the former engine has sent everything, if it exists and that is not the case yet.
@@ -171,6 +239,10 @@ fn next_target(stack: &Stack, state: &RouteState, now: Timestamp) -> OtlpTarget 
         },
         // Traffic stays on a route that works rather than move to one that does not.
         Some(target) if !is_ready(stack, stack.route, state) => target,
+        // Nor does it leave an engine that may drop a part of a trace.
+        Some(target) if leaves_engine(stack, target, state) && !state.former_engine_keeps_all => {
+            target
+        }
         // In whole seconds: the time becomes an annotation, which people read.
         Some(_) => specified(Timestamp::from_second(now.as_second()).ok()),
         // No service has resolved the address yet, so there is nothing to move.
@@ -200,20 +272,26 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
 
 /// The time until no traffic takes the old route any more.
 fn old_route_drain_time(stack: &Stack, target: OtlpTarget, old: Route) -> Duration {
-    // gRPC adds a jitter of 10 % to the maximum connection age.
-    let connections = SERVICE_LAG + MAX_CONNECTION_AGE.mul_f64(1.1) + MAX_CONNECTION_AGE_GRACE;
     // The former engine stays for longer than its connections anyway.
-    if old == target.route {
-        return connections;
+    if old == target.route || old == Route::Direct {
+        return connections_drain_time();
     }
-    let held = match (old, &stack.sampler, &stack.collector) {
-        (Route::Collector, Sampler::Spoor(sampler), _) => sampler::drain_time(sampler),
-        (Route::Collector, Sampler::OpenTelemetry, Collector::Managed(own)) => {
-            collector::drain_time(own)
-        }
-        _ => Duration::ZERO,
-    };
-    connections + held
+    connections_drain_time() + engine_drain_time(stack)
+}
+
+/// The time until no connection leads to the former destination of the OTLP Service.
+fn connections_drain_time() -> Duration {
+    // gRPC adds a jitter of 10 % to the maximum connection age.
+    SERVICE_LAG + MAX_CONNECTION_AGE.mul_f64(1.1) + MAX_CONNECTION_AGE_GRACE
+}
+
+/// The time for which the engine in the spec holds a trace.
+fn engine_drain_time(stack: &Stack) -> Duration {
+    match (&stack.sampler, &stack.collector) {
+        (Sampler::Spoor(sampler), _) => sampler::drain_time(sampler),
+        (Sampler::OpenTelemetry, Collector::Managed(own)) => collector::drain_time(own),
+        (Sampler::OpenTelemetry, Collector::Existing(_)) => Duration::ZERO,
+    }
 }
 
 fn is_ready(stack: &Stack, route: Route, state: &RouteState) -> bool {

@@ -9,6 +9,7 @@ use spoor_api::{
     stack::{Collector, Sampler, SamplerEngine, Stack},
     tracing_stack::SamplerStatus,
 };
+use spoor_policy::TailTable;
 
 use super::{
     apply::DesiredObjects,
@@ -31,6 +32,8 @@ const RULES: &str = "spoor_sampler_rules";
 const SETTLED_GENERATION: &str = "spoor_sampler_rings_settled_generation";
 const FORWARD_PENDING: &str = "spoor_sampler_forward_pending";
 const UNDELIVERED: &str = "spoor_sampler_undelivered";
+/// The label with the digest of the tail rules.
+const DIGEST: &str = "digest";
 /// The label with the ordinal of the sampler that spans wait for.
 const PEER: &str = "peer";
 
@@ -113,6 +116,26 @@ impl Reconciler {
         readings.len() < ready || readings.iter().any(|it| it.undelivered > 0)
     }
 
+    /// Returns true if the engine that the stack leaves has no tail rules, and so keeps every trace.
+    /// Pods that are not ready are not waited for, since they may never be ready again.
+    pub(super) async fn former_engine_keeps_all(
+        &self,
+        stack: &Stack,
+        related: &RelatedObjects,
+        health: &StackHealth,
+    ) -> bool {
+        if stack.sampler.engine() == SamplerEngine::Spoor {
+            return health.decides_without_rules(stack);
+        }
+        let no_rules = TailTable::default().digest(&stack.namespace).to_string();
+        let count = running_samplers(stack, related, None);
+        let readings = self.read_samplers(stack, related, count).await;
+        let ready = usize::try_from(health.ready_samplers).unwrap_or(usize::MAX);
+        let readings: Vec<SamplerReading> = readings.into_iter().flatten().collect();
+        let mut rules = readings.iter().filter_map(|it| it.rules.as_ref());
+        readings.len() >= ready && rules.all(|digest| *digest == no_rules)
+    }
+
     /// Reads the metrics of the samplers with the ordinals below a number.
     async fn read_samplers(
         &self,
@@ -156,9 +179,10 @@ impl SamplerReading {
             let peer = sample.label(PEER)?.parse().ok()?;
             Some((peer, sample.count()))
         });
+        let rules = samples.iter().find(|sample| sample.name == RULES);
         Some(Self {
             rings_generation: gauge(RINGS_GENERATION)?,
-            has_rules: gauge(RULES).is_some(),
+            rules: rules.and_then(|it| it.label(DIGEST)).map(str::to_owned),
             settled_generation: gauge(SETTLED_GENERATION)?,
             forward_pending: pending.collect::<Option<_>>()?,
             undelivered: gauge(UNDELIVERED)?,
@@ -220,7 +244,7 @@ mod tests {
     fn reads_the_gauges_of_a_sampler() {
         let expected = SamplerReading {
             rings_generation: 1_800_000_000_123,
-            has_rules: true,
+            rules: Some("0".to_owned()),
             settled_generation: 1_800_000_000_001,
             forward_pending: BTreeMap::from([(0, 0), (12, 34)]),
             undelivered: 5,

@@ -21,7 +21,7 @@ use super::{
     objects::labels::Component,
     parse::StackObject,
     rings::ScalingPlan,
-    route::{CollectorAction, RoutePlan, Traffic},
+    route::{CollectorAction, EngineChange, RoutePlan, Traffic},
 };
 
 /// The reason of `Progressing` while traffic moves from one route to the other.
@@ -119,8 +119,7 @@ impl Findings<'_> {
         let to = self.route_plan.target.route;
         match self.route_plan.traffic {
             Traffic::Waiting if self.stack.route == to => {
-                let message = "the new sampler is not ready yet; traffic stays on the former one";
-                return Some(("WaitingForRoute", message.to_owned()));
+                return Some(("WaitingForRoute", self.engine_wait()));
             }
             Traffic::Moving { .. } if self.route_plan.route() == to => {
                 let message = "new connections take the Collector with the new sampler; those on \
@@ -168,10 +167,28 @@ impl Findings<'_> {
             let message = format!("waiting for the pods of {}", names.join(" and "));
             return Some(("RollingOut", message));
         }
+        if let EngineChange::Overlapping { .. } = self.route_plan.engine_change {
+            let message = "the new sampler keeps every trace until none can have spans in the \
+                           former one";
+            return Some((MOVING_TRAFFIC, message.to_owned()));
+        }
         self.route_plan.keeps_former_engine.then(|| {
             let message = "the former sampler stays until it has sent the traces that it may hold";
             (MOVING_TRAFFIC, message.to_owned())
         })
+    }
+
+    /// The reason why traffic stays on the former engine.
+    fn engine_wait(&self) -> String {
+        if self.route_plan.engine_change != EngineChange::Preparing {
+            return "the new sampler is not ready yet; traffic stays on the former one".to_owned();
+        }
+        let message = "the new sampler is ready; traffic stays on the former one until that keeps \
+                       every trace";
+        match self.waiting {
+            Some(waiting) => format!("{message}; {waiting}"),
+            None => message.to_owned(),
+        }
     }
 
     /// The condition `Degraded`, which names the stack's problems.
@@ -262,11 +279,13 @@ impl Findings<'_> {
         })
     }
 
-    /// The tail rules in force. During a rollout they are those from before.
+    /// The tail rules in force in the Collector's own sampler. During a rollout they are those from
+    /// before. While a stack with samplers has any, the role `policies` sends no rules to these.
     fn tail(&self) -> Option<TailInForce> {
         let is_managed = matches!(self.stack.collector, Collector::Managed(_));
         let target = self.route_plan.target;
-        let is_stock = target.engine == SamplerEngine::OpenTelemetry;
+        let is_stock = target.engine == SamplerEngine::OpenTelemetry
+            || self.route_plan.engine_change.is_without_rules();
         if !is_managed || !is_stock || self.route_plan.collector == CollectorAction::Remove {
             return None;
         }

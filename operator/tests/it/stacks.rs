@@ -244,6 +244,13 @@ fn is_settled(status: &Value) -> bool {
     has_condition(status, "Available", "True") && has_condition(status, "Progressing", "False")
 }
 
+/// Returns true if the new engine is ready, and the former one does not keep every trace yet.
+fn waits_for_former(status: &Value) -> bool {
+    let progressing = condition(status, "Progressing");
+    let message = progressing["message"].as_str().unwrap_or_default();
+    message.starts_with("the new sampler is ready; traffic stays on the former one")
+}
+
 pub async fn until(what: &str, is_met: impl AsyncFn() -> bool) {
     eventually(what, MAX_WAIT, async || match is_met().await {
         true => Ok(()),

@@ -29,8 +29,8 @@ pub struct TracingStackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub storage: Option<String>,
-    /// Tail rules that the Collector applies, with `sampler.engine: OpenTelemetry`. Samplers of Spoor
-    /// acknowledge rules, which the status of each policy reports.
+    /// Tail rules that the Collector applies, with `sampler.engine: OpenTelemetry`, and while the
+    /// engine changes. Samplers of Spoor acknowledge rules, which the status of each policy reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<TailInForce>,
     /// Samplers of Spoor.

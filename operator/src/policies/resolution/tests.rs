@@ -249,9 +249,7 @@ fn tail_rules_need_every_sampler(
     let pods = pods.iter();
     let pods = pods.map(|(name, ready)| sampler_pod(name, "tracing", ready));
     let mut snapshot = snapshot(vec![found.clone()], pods.collect());
-    // The digest is of the stock sampler, which this stack does not have.
-    let status = json!({"route": "Collector", "tail": {"digest": "0"}});
-    snapshot.stacks = vec![stack(json!({}), status)];
+    snapshot.stacks = vec![stack(json!({}), json!({"route": "Collector"}))];
     let samplers = samplers.iter();
     let evidence = PolicyEvidence {
         samplers: samplers.map(|(name, is)| sampler(name, *is)).collect(),
@@ -308,6 +306,40 @@ fn samplers_that_do_not_decide_are_ignored(
     let built = resolved(&snapshot);
     let status = built.status(&found, |_| evidence, &[], NOW).unwrap();
     assert_eq!(programmed(&status).reason, "RollingOut");
+}
+
+#[rstest]
+#[case::from_the_tiers(json!({}), "0", "ChangingEngine")]
+#[case::to_the_tiers(json!({"sampler": {"engine": "OpenTelemetry"}}), "0", "ChangingEngine")]
+#[case::tiers_have_the_rules(json!({"sampler": {"engine": "OpenTelemetry"}}), DIGEST, "Programmed")]
+fn samplers_have_no_rules_while_the_engine_changes(
+    #[case] spec: Value,
+    #[case] digest: &str,
+    #[case] expected: &str,
+) {
+    let found = found("rules", tail());
+    let pods = vec![sampler_pod(FIRST, "tracing", "True")];
+    let mut snapshot = snapshot(vec![found.clone()], pods);
+    let without_tiers = json!({"route": "Collector"});
+    snapshot.stacks = vec![stack(spec.clone(), without_tiers.clone())];
+    let built = resolved(&snapshot);
+    assert_eq!(built.served(), built.resolution);
+    let shop = Namespace::new("shop").unwrap();
+    let rules = built.resolution.tail.digest(&shop).to_string();
+
+    let digest = digest.replace(DIGEST, &rules);
+    let with_tiers = json!({"route": "Collector", "tail": {"digest": digest}});
+    snapshot.stacks = vec![stack(spec.clone(), with_tiers)];
+    let changing = built.with_stacks(&snapshot).unwrap();
+    assert!(!built.is_served_as(&changing));
+    assert!(changing.served().tail.is_empty());
+    assert_eq!(changing.served().table, built.resolution.table);
+    let status = status(&changing, &found);
+    assert_eq!(programmed(&status).reason, expected);
+
+    snapshot.stacks = vec![stack(spec, without_tiers)];
+    let changed = changing.with_stacks(&snapshot).unwrap();
+    assert!(changed.is_served_as(&built));
 }
 
 /// A placeholder for the digest of the rules of [`tail`].

@@ -54,9 +54,8 @@ pub(super) fn events(
             // converged.
             _ if !is_new_reason || current.status != ConditionStatus::False => return None,
             _ => match current.reason.as_str() {
-                "NotAccepted" | "RollingOut" | "Pending" | "NoSamplerReady" | "Refused" => {
-                    return None;
-                }
+                "NotAccepted" | "RollingOut" | "ChangingEngine" | "Pending" | "NoSamplerReady"
+                | "Refused" => return None,
                 _ => true,
             },
         };

@@ -18,7 +18,7 @@ fn rings(members: &[u32]) -> SamplerRings {
 fn idle() -> SamplerReading {
     SamplerReading {
         rings_generation: GENERATION,
-        has_rules: true,
+        rules: Some("0".to_owned()),
         settled_generation: GENERATION,
         ..SamplerReading::default()
     }
@@ -120,7 +120,7 @@ fn larger_ring_waits_for_its_samplers() {
     case.readings[2] = Some(SamplerReading::default());
     assert_eq!(case.step(), (vec![1], 3), "one does not know the rings yet");
     case.readings[2] = Some(SamplerReading {
-        has_rules: false,
+        rules: None,
         ..idle()
     });
     assert_eq!(case.step(), (vec![1], 3), "one has no rules yet");

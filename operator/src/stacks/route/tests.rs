@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
+use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_api::{Metadata, TracingStack, stack::SamplerEngine};
 
@@ -36,6 +37,7 @@ fn running(to: Route, since: Option<Timestamp>) -> RouteState {
         collector_is_ready: true,
         collector_exists: true,
         former_engine_exists: false,
+        former_engine_keeps_all: true,
     }
 }
 
@@ -52,6 +54,7 @@ fn new_stack_has_its_route_at_once() {
             collector_is_ready: false,
             collector_exists: false,
             former_engine_exists: false,
+            former_engine_keeps_all: true,
         };
         let progress = plan(&stack, &nothing, at(0));
         assert_eq!(progress.target, target(stack.route, None));
@@ -261,9 +264,65 @@ fn upgraded_stack_moves_to_the_sampler() {
         ..target(Route::Collector, Some(at(0)))
     };
     assert_eq!(moving.target, switched);
+    assert_eq!(waiting.engine_change, EngineChange::Starting);
     assert_eq!(moving.route(), Route::Collector);
     assert!(matches!(moving.traffic, Traffic::Moving { .. }));
     assert!(moving.keeps_former_engine);
+}
+
+#[test]
+fn traffic_waits_until_the_former_engine_keeps_all() {
+    for (spec, former) in [
+        ("Spoor", SamplerEngine::OpenTelemetry),
+        ("OpenTelemetry", SamplerEngine::Spoor),
+    ] {
+        let stack = stack(json!({"sampler": {"engine": spec}}));
+        let state = RouteState {
+            former_engine_keeps_all: false,
+            ..upgraded(None, former)
+        };
+        let waiting = plan(&stack, &state, at(0));
+        assert_eq!(waiting.target.engine, former);
+        assert_eq!(waiting.traffic, Traffic::Waiting);
+        assert_eq!(waiting.engine_change, EngineChange::Preparing);
+        assert_eq!(waiting.replan_in, Some(PREPARATION_INTERVAL));
+        assert!(waiting.keeps_former_engine);
+    }
+}
+
+#[rstest]
+// `maxTraceDuration` is 30 s.
+#[case::to_the_sampler("Spoor", SamplerEngine::Spoor, 44..50)]
+// The waits of both tiers are 2.17 s and 5 s.
+#[case::to_the_tiers("OpenTelemetry", SamplerEngine::OpenTelemetry, 21..27)]
+fn engines_overlap_until_traces_are_complete(
+    #[case] spec: &str,
+    #[case] engine: SamplerEngine,
+    #[case] seconds: std::ops::Range<i64>,
+) {
+    let stack = stack(json!({"sampler": {"engine": spec}}));
+    let state = upgraded(Some(at(0)), engine);
+    let change = |second| plan(&stack, &state, at(second)).engine_change;
+    let overlaps = |second| matches!(change(second), EngineChange::Overlapping { .. });
+    assert!(overlaps(0));
+    assert!(overlaps(seconds.start), "{:?}", change(seconds.start));
+    assert_eq!(change(seconds.end), EngineChange::None);
+    let settled = plan(&stack, &state, at(seconds.start - 1));
+    assert_eq!(settled.traffic, Traffic::Settled);
+    let left = settled.replan_in.unwrap();
+    assert!(left < Duration::from_secs(10), "{left:?}");
+}
+
+#[test]
+fn other_routes_have_no_change_of_engine() {
+    let direct = stack(json!({"route": "Direct", "sampler": {"engine": "Spoor"}}));
+    let state = RouteState {
+        former_engine_keeps_all: false,
+        ..upgraded(None, SamplerEngine::OpenTelemetry)
+    };
+    let leaving = plan(&direct, &state, at(0));
+    assert_eq!(leaving.target.route, Route::Direct);
+    assert_eq!(leaving.engine_change, EngineChange::None);
 }
 
 #[test]
@@ -309,6 +368,7 @@ proptest! {
             collector_is_ready,
             collector_exists: true,
             former_engine_exists: false,
+            former_engine_keeps_all: true,
         };
         let progress = plan(&stack, &state, at(now));
         let is_ready = match progress.target.route {

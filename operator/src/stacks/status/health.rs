@@ -9,6 +9,7 @@ use spoor_api::{
     stack::{Collector, SamplerEngine, Stack},
     tracing_stack::TailInForce,
 };
+use spoor_policy::TailTable;
 
 use crate::stacks::{
     children::{Detail, belongs_to},
@@ -93,6 +94,15 @@ impl StackHealth {
             Collector::Managed(_) => parts.iter().all(|part| part.is_complete),
             Collector::Existing(_) => self.sampler.is_complete,
         }
+    }
+
+    /// Returns true if the deciding tier has no rules, and so keeps every trace, or no pod that could
+    /// drop one.
+    #[must_use]
+    pub fn decides_without_rules(&self, stack: &Stack) -> bool {
+        let no_rules = TailTable::default().digest(&stack.namespace).to_string();
+        let in_force = self.tail.as_ref();
+        !self.decide.is_available || in_force.is_some_and(|tail| tail.digest == no_rules)
     }
 
     /// Returns true if any part of this engine exists.

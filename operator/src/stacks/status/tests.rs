@@ -36,6 +36,7 @@ struct Case {
     waiting: Option<RolloutWait>,
     scaling: Option<ScalingPlan>,
     report: ApplyReport,
+    former_engine_keeps_all: bool,
     pods: Vec<Pod>,
     previous: TracingStackStatus,
     at: i64,
@@ -65,6 +66,7 @@ impl Default for Case {
             waiting: None,
             scaling: None,
             report: ApplyReport::default(),
+            former_engine_keeps_all: true,
             pods: vec![],
             previous: TracingStackStatus::default(),
             at: 0,
@@ -110,6 +112,7 @@ impl Case {
             collector_is_ready: self.health.is_collector_complete(&stack),
             collector_exists: self.health.gather.exists,
             former_engine_exists: self.health.has_engine(stack.sampler.engine().other()),
+            former_engine_keeps_all: self.former_engine_keeps_all,
         };
         let progress = route::plan(&stack, &observed, time(self.at));
         Findings {

@@ -121,6 +121,13 @@ async fn receive(
     message.ok_or_else(|| Status::aborted("the stream ended"))
 }
 
+async fn receive_rules(incoming: &mut Streaming<ControlMessage>) -> TailRules {
+    match receive(incoming).await.unwrap() {
+        control_message::Message::Rules(rules) => rules,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn sampler_message(message: Message) -> SamplerMessage {
     SamplerMessage {
         message: Some(message),
@@ -170,8 +177,7 @@ async fn tail_rules_are_programmed_by_samplers() {
     let namespace = server.namespace("spoor-samplers").await;
     let stack = Stack(&namespace);
     stack.apply("Collector", "Spoor").await;
-    // The digest is of the stock sampler, which this stack does not have.
-    stack.report("Collector", "0").await;
+    stack.report_no_tail("Collector").await;
     let token = sampler_token(&namespace, "tracing", "127.0.0.2").await;
     let policy = apply_rules(&namespace).await;
     let client = chart::account(&namespace, "policies").await;
@@ -206,6 +212,43 @@ async fn tail_rules_are_programmed_by_samplers() {
     assert_eq!(tail["kept"], 15);
     assert_eq!(tail["byRule"], json!([{"name": "errors", "kept": 5}]));
     assert_eq!(tail["otherwise"]["rate"], "10%");
+    role.stop().await;
+}
+
+/// While traces may have spans in the Collector's own sampler, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn samplers_get_rules_after_a_change_of_engine() {
+    let test = "samplers_get_rules_after_a_change_of_engine";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-engines").await;
+    let stack = Stack(&namespace);
+    stack.apply("Collector", "Spoor").await;
+    stack.report("Collector", "0").await;
+    let token = sampler_token(&namespace, "tracing", "127.0.0.2").await;
+    let policy = apply_rules(&namespace).await;
+    let role = Policies::start(&namespace).await;
+    let has =
+        |expected: &'static str| move |status: &Value| reason(status, "Programmed") == expected;
+    policy
+        .wait_for("both samplers decide", has("ChangingEngine"))
+        .await;
+    let mut sampler = Sampler::subscribe(&role, &token).await.unwrap();
+    assert!(sampler.rules.policies.is_empty());
+
+    stack.report_no_tail("Collector").await;
+    sampler.rules = receive_rules(&mut sampler.incoming).await;
+    assert_eq!(sampler.rules.policies.len(), 1);
+    sampler.acknowledge().await;
+    policy.wait_for("acknowledged", has("Programmed")).await;
+
+    stack.report("Collector", "0").await;
+    let rules = receive_rules(&mut sampler.incoming).await;
+    assert!(rules.policies.is_empty());
+    policy
+        .wait_for("both samplers decide again", has("ChangingEngine"))
+        .await;
     role.stop().await;
 }
 

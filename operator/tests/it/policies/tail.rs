@@ -88,6 +88,12 @@ impl Stack<'_> {
             .await;
     }
 
+    /// Reports that only Spoor's samplers decide.
+    pub(super) async fn report_no_tail(&self, route: &str) {
+        self.patch_status(json!({"route": route, "tail": null}))
+            .await;
+    }
+
     pub(super) async fn report_rings(&self, generation: u64, members: &[u32]) {
         self.patch_status(json!({"sampler": {
             "engine": "Spoor",

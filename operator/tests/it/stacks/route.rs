@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 
-use super::{Stacks, is_settled, until};
+use super::{Stacks, is_settled, until, waits_for_former};
 use crate::{
     apiserver::{self, eventually},
     role::sampling_policy::condition,
@@ -116,7 +116,7 @@ async fn existing_stack_moves_to_the_sampler() {
     let status = role.wait_for_status("tracing", moves).await;
     assert_eq!(status["route"], "Collector");
     assert_eq!(status["sampler"]["readyReplicas"], 1);
-    assert_eq!(status["tail"], Value::Null);
+    assert_eq!(status["tail"]["policies"], 0, "the former tiers stay");
     for former in ["tracing-gather", "tracing-decide"] {
         assert!(role.exists::<Deployment>(former).await, "{former}");
         assert!(role.exists::<Service>(former).await, "{former}");
@@ -140,30 +140,7 @@ async fn status_has_tail_rules_once_in_force() {
     role.run_pods().await;
     let status = role.wait_for_status("tracing", is_settled).await;
     let before = status["tail"]["digest"].clone();
-    let policy = json!({
-        "apiVersion": "spoor.dev/v1alpha1",
-        "kind": "SamplingPolicy",
-        "metadata": {"name": "errors"},
-        "spec": {
-            "targets": [{"service": "a"}],
-            "tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": "10%"},
-        },
-    });
-    namespace.apply(policy).await.unwrap();
-    let deployments = namespace.api::<Deployment>();
-    let deadline = Duration::from_secs(60);
-    eventually("the deciding pods have the rules", deadline, async || {
-        let decide = deployments.get("tracing-decide").await.unwrap();
-        let annotations = decide.spec.unwrap().template.metadata.unwrap().annotations;
-        match annotations
-            .unwrap_or_default()
-            .get("spoor.dev/tail-policies")
-        {
-            Some(count) if count == "1" => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    apply_rules(&role).await;
     let stack = role.stacks().get("tracing").await.unwrap();
     assert_eq!(
         stack.data["status"]["tail"]["digest"], before,
@@ -174,5 +151,60 @@ async fn status_has_tail_rules_once_in_force() {
         .wait_for_status("tracing", |status| status["tail"]["policies"] == 1)
         .await;
     assert_ne!(status["tail"]["digest"], before);
+
+    former_tier_keeps_every_trace(&role).await;
     role.stop().await;
+}
+
+/// Changes the engine of a stack whose deciding tier has rules. It has none before traffic moves.
+async fn former_tier_keeps_every_trace(role: &Stacks<'_>) {
+    role.apply("tracing", json!({"sampler": {"engine": "Spoor"}}))
+        .await;
+    until("the Collector and the sampler", async || {
+        role.exists::<StatefulSet>("tracing-sampler").await
+            && role.exists::<Deployment>("tracing-collector").await
+    })
+    .await;
+    role.run_pods().await;
+    let status = role.wait_for_status("tracing", waits_for_former).await;
+    assert_eq!(status["tail"]["policies"], 1);
+    wait_for_decide_policies(role, "0").await;
+    role.wait_until_route_is("collector-gather").await;
+    role.run_pods().await;
+    role.wait_until_route_is("collector").await;
+    let has_no_rules = |status: &Value| status["tail"]["policies"] == 0;
+    role.wait_for_status("tracing", has_no_rules).await;
+}
+
+/// Applies tail rules, and waits until the deciding tier has them.
+async fn apply_rules(role: &Stacks<'_>) {
+    let policy = json!({
+        "apiVersion": "spoor.dev/v1alpha1",
+        "kind": "SamplingPolicy",
+        "metadata": {"name": "errors"},
+        "spec": {
+            "targets": [{"service": "a"}],
+            "tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": "10%"},
+        },
+    });
+    role.namespace.apply(policy).await.unwrap();
+    wait_for_decide_policies(role, "1").await;
+}
+
+/// Waits until the template of the deciding pods has rules of this number of policies.
+async fn wait_for_decide_policies(role: &Stacks<'_>, expected: &str) {
+    let deployments = role.namespace.api::<Deployment>();
+    let deadline = Duration::from_secs(60);
+    eventually("the deciding tier's rules", deadline, async || {
+        let decide = deployments.get("tracing-decide").await.unwrap();
+        let annotations = decide.spec.unwrap().template.metadata.unwrap().annotations;
+        match annotations
+            .unwrap_or_default()
+            .get("spoor.dev/tail-policies")
+        {
+            Some(count) if count == expected => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
 }

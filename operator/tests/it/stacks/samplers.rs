@@ -4,7 +4,7 @@ use std::{
     future::ready,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,9 +17,10 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use spoor_api::tracing_stack::Quantity;
 use spoor_operator::kubernetes::{apply::Applier, resources::tracing_stacks, watch::Key};
+use spoor_policy::{Namespace, TailTable};
 use tokio::net::TcpListener;
 
-use super::{Stacks, is_settled, until};
+use super::{Stacks, is_settled, until, waits_for_former};
 use crate::{apiserver, role::sampling_policy::condition};
 
 /// The samplers' port of metrics. Each has an address of its own.
@@ -31,6 +32,8 @@ struct Gauges {
     generation: Arc<AtomicU64>,
     settled: Arc<AtomicU64>,
     undelivered: Arc<AtomicU64>,
+    /// True if they have no tail rules.
+    keeps_all: Arc<AtomicBool>,
 }
 
 impl Gauges {
@@ -46,9 +49,15 @@ impl Gauges {
         let [generation, settled, undelivered] =
             [&self.generation, &self.settled, &self.undelivered]
                 .map(|gauge| gauge.load(Ordering::Relaxed));
+        let digest = match self.keeps_all.load(Ordering::Relaxed) {
+            true => TailTable::default()
+                .digest(&Namespace::default())
+                .to_string(),
+            false => "0".to_owned(),
+        };
         format!(
             "spoor_sampler_rings_generation {generation}\n\
-             spoor_sampler_rules{{version=\"1\",digest=\"0\"}} 1\n\
+             spoor_sampler_rules{{version=\"1\",digest=\"{digest}\"}} 1\n\
              spoor_sampler_rings_settled_generation {settled}\n\
              spoor_sampler_undelivered {undelivered}\n\
              # EOF\n"
@@ -167,6 +176,47 @@ async fn unneeded_sampler_stays_until_it_is_empty() {
     gauges.undelivered.store(0, Ordering::Relaxed);
     until("no sampler", async || replicas(&role).await.is_none()).await;
     role.wait_for_status("tracing", is_settled).await;
+    role.stop().await;
+}
+
+/// The other engine would decide on its own part of a trace.
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_stays_until_samplers_keep_all() {
+    let test = "traffic_stays_until_samplers_keep_all";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-former").await;
+    let role = Stacks::start(&namespace).await;
+    let gauges = Gauges::default();
+    start_sampler(&role, 0, "127.0.96.1", &gauges).await;
+    apply(&role, 1).await;
+    until("the stack", async || {
+        role.exists::<Deployment>("tracing-collector").await
+            && role.exists::<Deployment>("tracing-jaeger").await
+    })
+    .await;
+    role.run_pods().await;
+    let status = role.wait_for_status("tracing", is_settled).await;
+    assert_eq!(status["tail"], Value::Null);
+
+    let stock = json!({"engine": "OpenTelemetry"});
+    role.apply("tracing", json!({"sampler": stock})).await;
+    until("both tiers", async || {
+        role.exists::<Deployment>("tracing-gather").await
+            && role.exists::<Deployment>("tracing-decide").await
+    })
+    .await;
+    role.run_pods().await;
+    let status = role.wait_for_status("tracing", waits_for_former).await;
+    assert_eq!(status["tail"]["policies"], 0);
+    role.wait_until_route_is("collector").await;
+    gauges.keeps_all.store(true, Ordering::Relaxed);
+    role.wait_until_route_is("collector-gather").await;
+    let moves = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
+    let status = role.wait_for_status("tracing", moves).await;
+    assert_eq!(status["tail"]["policies"], 0);
+    assert_eq!(replicas(&role).await, Some(1));
     role.stop().await;
 }
 

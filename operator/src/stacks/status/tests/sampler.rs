@@ -143,6 +143,20 @@ fn status_while_the_engine_changes() {
     let waiting = "Progressing=True WaitingForRoute: the new sampler is not ready yet";
     assert!(text.contains(waiting), "{text}");
 
+    let mut preparing = with_sampler();
+    preparing.target = former;
+    preparing.health.gather = READY;
+    preparing.health.decide = READY;
+    preparing.health.tail = Case::default().health.tail;
+    preparing.former_engine_keeps_all = false;
+    preparing.waiting = Some(RolloutWait::ExporterFails);
+    let preparing = preparing.status();
+    assert!(preparing.tail.is_some());
+    let text = conditions_of(&preparing);
+    let waiting = "Progressing=True WaitingForRoute: the new sampler is ready; traffic stays on \
+                   the former one until that keeps every trace; waiting to apply new tail rules";
+    assert!(text.contains(waiting), "{text}");
+
     let mut moving = with_sampler();
     moving.target = former;
     moving.health.gather = READY;
@@ -153,12 +167,23 @@ fn status_while_the_engine_changes() {
     let leaving = "Progressing=True MovingTraffic: new connections take the Collector with";
     assert!(text.contains(leaving), "{text}");
 
-    let mut moved = with_sampler();
-    moved.target.since = Some(time(0));
-    moved.at = 60;
-    moved.health.gather = READY;
-    moved.health.decide = READY;
-    let text = conditions_of(&moved.status());
+    let moved = |second| {
+        let mut moved = with_sampler();
+        moved.target.since = Some(time(0));
+        moved.at = second;
+        moved.health.gather = READY;
+        moved.health.decide = READY;
+        moved.health.tail = Case::default().health.tail;
+        moved.status()
+    };
+    let overlapping = moved(30);
+    assert!(overlapping.tail.is_some());
+    let text = conditions_of(&overlapping);
+    let keeping = "Progressing=True MovingTraffic: the new sampler keeps every trace until none";
+    assert!(text.contains(keeping), "{text}");
+    let complete = moved(60);
+    assert_eq!(complete.tail, None);
+    let text = conditions_of(&complete);
     let staying = "Progressing=True MovingTraffic: the former sampler stays until";
     assert!(text.contains(staying), "{text}");
 }

@@ -9,8 +9,9 @@
 //!
 //! Traces start at two services in turn, and have spans of both. The policy governs only those that
 //! start at the first one, so of the second one's every span has to arrive. Of the first one's, every
-//! error has to arrive, and each trace in Jaeger is whole, except those in progress while connections
-//! move from one engine to the other: each engine decides on its own part of these.
+//! error has to arrive, and each trace in Jaeger is whole, except those in progress while the rollback
+//! moves connections from one engine to the other: each engine decides on its own part of these. During
+//! the upgrade, both engines keep every trace while connections move.
 
 use std::{
     collections::BTreeMap,
@@ -71,7 +72,7 @@ async fn upgrade_and_rollback_lose_nothing() {
     let (length, since) = (Length::from_env(), SystemTime::now());
     let senders = length.start(&lab, SHORT, load::UNTIL_STOPPED).await;
     sleep(LOAD).await;
-    let upgrade = upgrade(&lab).await;
+    upgrade(&lab).await;
     sleep(LOAD).await;
     let rollback = roll_back(&lab).await;
     sleep(LOAD).await;
@@ -87,7 +88,7 @@ async fn upgrade_and_rollback_lose_nothing() {
     found.extend(jaeger::traces(&lab, FREE, since).await);
     let kept_jaeger = pods::of_service(&lab, "jaeger").await;
     assert_eq!(kept_jaeger, jaeger, "Jaeger has its traces in memory");
-    let missing = Missing::new(&sent, &found, &[upgrade, rollback]);
+    let missing = Missing::new(&sent, &found, rollback);
     lab.log(format_args!("{missing}; {}", Sizes::of(&sent, &found)));
     assert_eq!(missing, Missing::default());
 
@@ -159,7 +160,7 @@ fn values(lab: &Lab) -> Vec<String> {
 
 /// Upgrades the release, whose Job updates the definitions. Returns once the sampler decides and
 /// the former engine is gone.
-async fn upgrade(lab: &Lab) -> Move {
+async fn upgrade(lab: &Lab) {
     let began = SystemTime::now();
     lab.release("upgrade", &values(lab)).await;
     let moved = wait_for_move(lab, "collector", began).await;
@@ -172,7 +173,6 @@ async fn upgrade(lab: &Lab) -> Move {
     .await;
     sleep(FORMER_ENGINE_DRAINS).await;
     end_former_engine(lab).await;
-    moved
 }
 
 /// Ends the period for which the operator keeps the former engine, in case that has the longest waits
@@ -262,21 +262,20 @@ struct Missing {
     errors: usize,
     /// The traces that no rule governs of which a span is missing.
     free: u64,
-    /// The traces of which only a part is there, and that were not in progress during a move.
+    /// The traces of which only a part is there, and that were not in progress during the rollback.
     split: usize,
 }
 
 impl Missing {
-    fn new(sent: &[Generated], found: &Traces, moves: &[Move]) -> Self {
+    fn new(sent: &[Generated], found: &Traces, rollback: Move) -> Self {
         let ids = sent.iter().flat_map(|sent| &sent.ids.with_error);
         let has_error = |id: &&String| found.get(*id).is_some_and(|trace| trace.has_error);
         let free = sent.iter().map(|sent| sent.services[FREE].traces);
         let is_whole_and_free =
             |trace: &&Trace| !is_split(trace) && trace.root.as_deref() == Some(FREE);
-        let is_in_a_move = |trace: &Trace| moves.iter().any(|it| it.includes(trace));
         let split = found
             .values()
-            .filter(|trace| is_split(trace) && !is_in_a_move(trace));
+            .filter(|trace| is_split(trace) && !rollback.includes(trace));
         let whole_and_free = found.values().filter(is_whole_and_free).count();
         Self {
             errors: ids.filter(|id| !has_error(id)).count(),
@@ -290,7 +289,7 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "missing: {} errors, spans of {} traces without a rule, parts of {} traces outside the moves",
+            "missing: {} errors, spans of {} traces without a rule, parts of {} traces outside the rollback",
             self.errors, self.free, self.split
         )
     }
@@ -329,7 +328,7 @@ impl fmt::Display for Sizes {
 }
 
 #[test]
-fn only_moves_excuse_a_split_trace() {
+fn only_the_rollback_excuses_a_split_trace() {
     let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
     let moved = Move {
         begins: at(1_000),
@@ -363,7 +362,7 @@ fn only_moves_excuse_a_split_trace() {
         (id(3), trace(FREE, load::SPANS, 1_010)),
         (id(4), trace(FREE, load::SPANS, 2_000)),
     ]);
-    assert_eq!(Missing::new(sent, &found, &[moved]), Missing::default());
+    assert_eq!(Missing::new(sent, &found, moved), Missing::default());
 
     found.remove(&id(1));
     found.insert(id(2), trace(GOVERNED, 1, 2_000));
@@ -373,5 +372,5 @@ fn only_moves_excuse_a_split_trace() {
         free: 1,
         split: 1,
     };
-    assert_eq!(Missing::new(sent, &found, &[moved]), missing);
+    assert_eq!(Missing::new(sent, &found, moved), missing);
 }
