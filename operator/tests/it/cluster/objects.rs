@@ -1,8 +1,8 @@
-//! Reads Spoor's objects from the API server.
+//! Reads and changes Spoor's objects on the API server, without kubectl.
 
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, GroupVersionKind},
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
 use serde_json::Value;
 
@@ -15,11 +15,21 @@ pub async fn read(lab: &Lab, kind: &str, name: &str) -> Option<Value> {
 
 /// Reads one of Spoor's objects in another namespace.
 pub async fn read_in(lab: &Lab, namespace: &str, kind: &str, name: &str) -> Option<Value> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("spoor.dev", "v1alpha1", kind));
-    let objects: Api<DynamicObject> =
-        Api::namespaced_with(lab.client.clone(), namespace, &resource);
-    let object = objects.get_opt(name).await.unwrap()?;
+    let object = api(lab, namespace, kind).get_opt(name).await.unwrap()?;
     Some(serde_json::to_value(object).unwrap())
+}
+
+/// Changes one of Spoor's objects by a merge patch.
+pub async fn patch(lab: &Lab, kind: &str, name: &str, patch: &Value) {
+    let objects = api(lab, lab.namespace, kind);
+    let parameters = PatchParams::default();
+    let patched = objects.patch(name, &parameters, &Patch::Merge(patch)).await;
+    patched.unwrap();
+}
+
+fn api(lab: &Lab, namespace: &str, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("spoor.dev", "v1alpha1", kind));
+    Api::namespaced_with(lab.client.clone(), namespace, &resource)
 }
 
 /// A condition of its status, if it is of the object's current generation.

@@ -211,14 +211,20 @@ async fn added_up(lab: &Lab, name: &str) -> Result<u64, String> {
     let prefix = format!("spoor_sampler_{name} ");
     let mut total = 0;
     for pod in pods {
-        let (namespace, pod) = (lab.namespace, pod.metadata.name.unwrap());
-        let path = format!("/api/v1/namespaces/{namespace}/pods/http:{pod}:9464/proxy/metrics");
-        let request = Request::get(path).body(Vec::new()).unwrap();
-        let response = lab.client.request_text(request).await;
-        let metrics = response.map_err(|error| error.to_string())?;
+        let pod = pod.metadata.name.unwrap();
+        let metrics = read_metrics(lab, &pod).await?;
         let mut lines = metrics.lines();
         let value = lines.find_map(|line| line.strip_prefix(prefix.as_str())?.parse::<u64>().ok());
         total += value.ok_or_else(|| metrics.clone())?;
     }
     Ok(total)
+}
+
+/// Reads the metrics of one sampler by the name of its pod.
+pub async fn read_metrics(lab: &Lab, pod: &str) -> Result<String, String> {
+    let namespace = lab.namespace;
+    let path = format!("/api/v1/namespaces/{namespace}/pods/http:{pod}:9464/proxy/metrics");
+    let request = Request::get(path).body(Vec::new()).unwrap();
+    let response = lab.client.request_text(request).await;
+    response.map_err(|error| error.to_string())
 }

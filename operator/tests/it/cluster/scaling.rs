@@ -107,7 +107,7 @@ async fn compare(lab: &Lab, senders: Vec<Sender<'_>>, since: SystemTime) -> Comp
 }
 
 /// Waits until new traces are divided among this number of samplers.
-async fn wait_until_divided(lab: &Lab, samplers: u32) {
+pub async fn wait_until_divided(lab: &Lab, samplers: u32) {
     eventually("a ring of all samplers", ROLLOUT_TIMEOUT, || async {
         let status = &stack::read(lab).await["status"]["sampler"];
         let members = status["rings"]["members"].as_array();
