@@ -80,7 +80,7 @@ const MAX_FORWARD_BYTES: usize = 4 << 20;
 const HAND_OVER_TIME: Duration = Duration::from_millis(250);
 /// The time without a response after which the parts for a sampler that is in no ring are divided
 /// again: it was removed.
-const MAX_SILENCE: Duration = Duration::from_secs(60);
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 impl PartQueue {
     fn new(now: Instant) -> Self {
@@ -268,19 +268,32 @@ impl PartQueues {
         is_member: impl Fn(u16) -> bool,
         now: Instant,
     ) -> Option<(PartPlace, QueuedPart)> {
-        let silent = self.by_peer.iter().filter(|(peer, queue)| {
+        self.first_where(|peer, queue| {
             let silence = now.saturating_duration_since(queue.last_response);
-            silence >= MAX_SILENCE && !is_member(**peer)
-        });
-        let mut first = silent.filter_map(|(peer, queue)| {
+            silence >= MAX_SILENCE && !is_member(peer)
+        })
+    }
+
+    /// The first part for any peer.
+    pub(super) fn first(&self) -> Option<(PartPlace, QueuedPart)> {
+        self.first_where(|_, _| true)
+    }
+
+    fn first_where(
+        &self,
+        is_wanted: impl Fn(u16, &PartQueue) -> bool,
+    ) -> Option<(PartPlace, QueuedPart)> {
+        self.by_peer.iter().find_map(|(peer, queue)| {
+            if !is_wanted(*peer, queue) {
+                return None;
+            }
             let (sequence, part) = queue.parts.first_key_value()?;
             let place = PartPlace {
                 peer: *peer,
                 sequence: *sequence,
             };
             Some((place, part.clone()))
-        });
-        first.next()
+        })
     }
 
     /// Removes a part that was divided again.

@@ -125,10 +125,11 @@ impl State {
     }
 
     /// Returns whether a shutdown that decides on all traces has not ended: traces wait, or spans
-    /// are not sent.
+    /// are not sent. Without peers, parts for them are decided on here.
     pub(super) fn is_draining(&self) -> bool {
         let is_empty = self.sampler.totals().traces_gathering == 0 && self.backlog().bytes == 0;
-        !(self.is_drained || is_empty)
+        let has_parts = self.peers.is_none() && self.parts.count() > 0;
+        !self.is_drained && (has_parts || !is_empty)
     }
 
     /// Returns whether there is no room for kept spans.
