@@ -268,32 +268,19 @@ impl PartQueues {
         is_member: impl Fn(u16) -> bool,
         now: Instant,
     ) -> Option<(PartPlace, QueuedPart)> {
-        self.first_where(|peer, queue| {
+        let silent = self.by_peer.iter().filter(|(peer, queue)| {
             let silence = now.saturating_duration_since(queue.last_response);
-            silence >= MAX_SILENCE && !is_member(peer)
-        })
-    }
-
-    /// The first part for any peer.
-    pub(super) fn first(&self) -> Option<(PartPlace, QueuedPart)> {
-        self.first_where(|_, _| true)
-    }
-
-    fn first_where(
-        &self,
-        is_wanted: impl Fn(u16, &PartQueue) -> bool,
-    ) -> Option<(PartPlace, QueuedPart)> {
-        self.by_peer.iter().find_map(|(peer, queue)| {
-            if !is_wanted(*peer, queue) {
-                return None;
-            }
+            silence >= MAX_SILENCE && !is_member(**peer)
+        });
+        let mut first = silent.filter_map(|(peer, queue)| {
             let (sequence, part) = queue.parts.first_key_value()?;
             let place = PartPlace {
                 peer: *peer,
                 sequence: *sequence,
             };
             Some((place, part.clone()))
-        })
+        });
+        first.next()
     }
 
     /// Removes a part that was divided again.
