@@ -12,7 +12,7 @@ use spoor_runtime::with_causes;
 use spoor_telemetry::grpc::within;
 use spoor_traces::{ForwarderSettings, JournalError, JournalId};
 use tokio::{
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_stream::StreamExt;
@@ -99,6 +99,7 @@ impl Peers {
             }
             self.end_delay().await;
         }
+        let _turn = custody.turn.lock().await;
         let updated = custody.on_blocking_thread(CustodyFolder::update_room).await;
         updated.map_err(|source| unusable(custody, source))
     }
@@ -270,7 +271,7 @@ impl Peers {
 
     /// Gives the own files, and those kept for others, to peers that take them. Nothing may call
     /// peers meanwhile.
-    pub(crate) async fn part(&self) -> Parting {
+    pub(crate) async fn part(self: &Arc<Self>) -> Parting {
         let mut parting = Parting::default();
         let Some(custody) = &self.custody else {
             return parting;
@@ -295,7 +296,7 @@ impl Peers {
     }
 
     /// Closes the journal and gives its files to a peer. Otherwise the journal is open again.
-    async fn deposit_own(&self, custody: &CustodyFolder, deadline: Instant) -> bool {
+    async fn deposit_own(self: &Arc<Self>, custody: &CustodyFolder, deadline: Instant) -> bool {
         let owner = self.settings.own;
         let (Some(journal), true) = (self.forwarder.journal_id(), self.is_member(owner)) else {
             return false;
@@ -322,13 +323,19 @@ impl Peers {
     }
 
     /// Ends the custody of a peer that took the own files although its response is missing.
-    async fn discard_all(&self) {
+    async fn discard_all(self: &Arc<Self>) {
+        // At the same time, since one that is away must not use up the time of the others.
+        let mut discarding = JoinSet::new();
         for peer in self.ordinals() {
-            if let Ok(client) = connect(self, peer) {
-                // Usually the peers do not run either.
-                let _ = self.discard(&client, peer).await;
-            }
+            let peers = Arc::clone(self);
+            discarding.spawn(async move {
+                if let Ok(client) = connect(&peers, peer) {
+                    // Usually the peers do not run either.
+                    let _ = peers.discard(&client, peer).await;
+                }
+            });
         }
+        while discarding.join_next().await.is_some() {}
     }
 
     /// Returns whether a sampler is in a ring, or may be.
