@@ -46,7 +46,7 @@ const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// What is left of the files at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Parting {
-    /// A peer has the own files.
+    /// A peer has the own files, if there are any.
     pub(crate) is_deposited: bool,
     /// The files of other samplers that no peer keeps.
     pub(crate) left: Vec<Custody>,
@@ -298,9 +298,13 @@ impl Peers {
     /// Closes the journal and gives its files to a peer. Otherwise the journal is open again.
     async fn deposit_own(self: &Arc<Self>, custody: &CustodyFolder, deadline: Instant) -> bool {
         let owner = self.settings.own;
-        let (Some(journal), true) = (self.forwarder.journal_id(), self.is_member(owner)) else {
-            return false;
+        let Some(journal) = self.forwarder.journal_id() else {
+            // A peer still has them, if there are any, also while a copy is read here.
+            return true;
         };
+        if !self.is_member(owner) {
+            return false;
+        }
         let forwarder = self.forwarder.clone();
         let closed = spawn_blocking(move || forwarder.close_journal()).await;
         let Some(last_record) = closed.ok().flatten() else {

@@ -87,8 +87,19 @@ impl State {
         }
     }
 
+    /// Continues with the state of a journal. This one has only rules.
+    pub(super) fn replace(&mut self, mut opened: Self) {
+        opened.sampler.take_rules(&mut self.sampler);
+        *self = Self {
+            is_leaving: self.is_leaving,
+            has_given_up: self.has_given_up,
+            is_drained: self.is_drained,
+            ..opened
+        };
+    }
+
     /// Opens the journal, if there should be one, and replays it into this state, which is empty.
-    pub(super) fn open_journal(
+    fn open_journal(
         &mut self,
         settings: &ForwarderSettings,
     ) -> Result<(Option<Journal>, Recovery), JournalError> {
