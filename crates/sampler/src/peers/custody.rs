@@ -34,10 +34,10 @@ use crate::{
 const MAX_SEARCH_TIME: Duration = Duration::from_secs(60);
 /// The interval at which it asks the peers.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(200);
-/// The time for all files to arrive: a journal of a gigabyte on a slow network.
-pub(super) const MAX_TRANSFER_TIME: Duration = Duration::from_secs(60);
-/// The time at a shutdown in which peers take files.
-const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
+/// The time for the own files to arrive: a journal of a gigabyte on a slow network.
+const MAX_TRANSFER_TIME: Duration = Duration::from_secs(60);
+/// The time at a shutdown in which peers take files. No deposit arrives for longer.
+pub(super) const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
 /// The time in which a deposit is undone of which the response is missing.
 const UNDO_GRACE: Duration = Duration::from_secs(2);
 /// The delay after a failure to save the rings.

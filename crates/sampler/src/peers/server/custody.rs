@@ -14,7 +14,7 @@ use tonic::{Status, Streaming, codegen::BoxStream};
 use super::{Server, journal, leaving};
 use crate::{
     custody::{CustodyFolder, transfer},
-    peers::custody::{MAX_TRANSFER_TIME, id},
+    peers::custody::{DEPOSIT_GRACE, id},
     phase::Phase,
 };
 
@@ -59,7 +59,8 @@ impl Server {
         }
         let partial = custody.partial(owner);
         let receiving = transfer::receive(&mut messages, &header, &partial);
-        let received = timeout(MAX_TRANSFER_TIME, receiving)
+        // Others wait for their turn. The node of this sender may have failed.
+        let received = timeout(DEPOSIT_GRACE, receiving)
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("the files arrive too slowly")));
         let received = received.and_then(|()| match is_awaited() {
