@@ -79,7 +79,7 @@ pub(crate) struct CustodyFolder {
     /// The bytes of the files that another sampler should get back.
     held_bytes: AtomicU64,
     /// Held while custodies change, also while one arrives: no two are given the same room, and
-    /// none is discarded while it is counted.
+    /// none is removed while it is counted or opened.
     pub(crate) turn: Arc<Mutex<()>>,
 }
 

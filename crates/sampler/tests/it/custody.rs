@@ -2,7 +2,7 @@
 
 mod undo;
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use bytes::Bytes;
 use rstest::rstest;
@@ -10,7 +10,7 @@ use spoor_proto::spoor::sampler::v1::{
     Custody, CustodyMessage, DiscardRequest, Envelope, ExchangeRequest, Piece, WithdrawRequest,
     custody_message::Message,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request};
 
@@ -307,6 +307,29 @@ async fn deposit_that_breaks_off_leaves_nothing() {
     let refused = responses.message().await.unwrap_err();
     assert_eq!(refused.code(), Code::Aborted);
     assert_eq!(kept(&stack), 0);
+    sampler.stop().await;
+}
+
+#[tokio::test]
+async fn files_that_arrive_are_not_absent() {
+    let (_receiver, output) = Receiver::start().await;
+    let stack = Stack::without_claims(output);
+    let sampler = start_first(&stack).await;
+    let (messages, sent) = mpsc::channel(4);
+    let mut client = stack.client(0).await;
+    let request = Request::new(ReceiverStream::new(sent));
+    let mut responses = client.deposit(request).await.unwrap().into_inner();
+    messages.send(custody(16)).await.unwrap();
+    until("a part of the files", async || kept(&stack) == 1).await;
+    let mut withdrawing = std::pin::pin!(withdraw(&stack, 1));
+    let early = timeout(Duration::from_millis(500), withdrawing.as_mut()).await;
+    assert!(early.is_err(), "{early:?}");
+    messages.send(piece("id", &JOURNAL)).await.unwrap();
+    drop(messages);
+    assert!(responses.message().await.unwrap().is_some());
+    let (first, pieces) = withdrawing.await;
+    assert!(matches!(first, Message::Custody(_)), "{first:?}");
+    assert_eq!(pieces, 1);
     sampler.stop().await;
 }
 

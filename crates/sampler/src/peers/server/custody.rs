@@ -130,6 +130,8 @@ impl Server {
 type Found = (JournalId, u64, Vec<transfer::OpenFile>);
 
 async fn find(custody: &Arc<CustodyFolder>, owner: u16) -> io::Result<Option<Found>> {
+    // The files may be arriving, or be removed for later ones. Those that are open are complete.
+    let _turn = custody.turn.lock().await;
     custody
         .on_blocking_thread(move |custodies| {
             let Some(latest) = custodies.latest(owner)? else {
