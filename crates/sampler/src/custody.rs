@@ -78,10 +78,9 @@ pub(crate) struct CustodyFolder {
     forwarder: Forwarder,
     /// The bytes of the files that another sampler should get back.
     held_bytes: AtomicU64,
-    /// The bytes of a custody that arrives.
-    arriving_bytes: AtomicU64,
-    /// Held while a custody arrives, so that no two are given the same room.
-    pub(crate) turn: Mutex<()>,
+    /// Held while custodies change, also while one arrives: no two are given the same room, and
+    /// none is removed while it is counted or opened.
+    pub(crate) turn: Arc<Mutex<()>>,
 }
 
 impl CustodyFolder {
@@ -91,8 +90,7 @@ impl CustodyFolder {
             journal,
             forwarder,
             held_bytes: AtomicU64::new(0),
-            arriving_bytes: AtomicU64::new(0),
-            turn: Mutex::new(()),
+            turn: Arc::default(),
         }
     }
 
@@ -140,15 +138,16 @@ impl CustodyFolder {
         Ok(usable.max_by_key(Custody::age))
     }
 
-    /// Gives a custody of this size room, if there is enough.
+    /// Gives a custody of this size room until it has arrived, if there is enough.
     pub(crate) fn reserve(&self, bytes: u64) -> io::Result<bool> {
-        let held = self.size()?;
-        let has_room = self
-            .forwarder
-            .has_room_beside_journal(held.saturating_add(bytes));
+        let all = self.all()?.into_iter();
+        let held = all
+            .map(|custody| size(&custody.folder))
+            .sum::<io::Result<u64>>()?;
+        let reserved = held.saturating_add(bytes);
+        let has_room = self.forwarder.has_room_beside_journal(reserved);
         if has_room {
-            self.arriving_bytes.store(bytes, Relaxed);
-            self.update_room()?;
+            self.forwarder.set_reserved(reserved);
         }
         Ok(has_room)
     }
@@ -165,11 +164,12 @@ impl CustodyFolder {
             None => Ok(()),
         };
         let removed = remove(&partial);
-        self.arriving_bytes.store(0, Relaxed);
         kept.and(removed).and(self.update_room())
     }
 
-    /// Keeps the files that have arrived, in place of earlier ones of the same journal.
+    /// Keeps the files that have arrived, in place of earlier ones of the same journal. If the same
+    /// or later ones are here, those stay: a sender repeats a deposit if the response was lost, and
+    /// another one may pass on files that their owner has had again since.
     fn keep(&self, owner: u16, journal: JournalId, last_record: u64) -> io::Result<()> {
         let id = Uuid::from_bytes(journal.to_bytes()).simple();
         let name = format!("{owner}-{id}-{last_record}");
@@ -177,10 +177,11 @@ impl CustodyFolder {
         let former = self.all()?.into_iter();
         let former = former.filter(|it| it.owner == owner && it.journal == journal);
         let former: Vec<Custody> = former.collect();
-        // A sender repeats a deposit if the response was lost.
-        remove(&folder)?;
-        fs::rename(self.partial(owner), &folder)?;
-        for custody in former.iter().filter(|custody| custody.folder != folder) {
+        if former.iter().any(|it| it.last_record >= last_record) {
+            return Ok(());
+        }
+        fs::rename(self.partial(owner), folder)?;
+        for custody in former {
             remove(&custody.folder)?;
         }
         tracing::info!(owner, last_record, "keeping the files of another sampler");
@@ -215,7 +216,7 @@ impl CustodyFolder {
         self.update_room()
     }
 
-    /// Lowers the journal's limit by the size of all custodies.
+    /// Lowers the journal's limit by the size of all custodies. None arrives meanwhile.
     pub(crate) fn update_room(&self) -> io::Result<()> {
         let mut held = 0;
         let mut stale = 0;
@@ -226,14 +227,8 @@ impl CustodyFolder {
             }
         }
         self.held_bytes.store(held, Relaxed);
-        let reserved = held + stale + self.arriving_bytes.load(Relaxed);
-        self.forwarder.set_reserved(reserved);
+        self.forwarder.set_reserved(held + stale);
         Ok(())
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        let all = self.all()?.into_iter();
-        all.map(|custody| size(&custody.folder)).sum()
     }
 
     /// Moves the own files that have arrived into the journal's folder.

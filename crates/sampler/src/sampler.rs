@@ -249,7 +249,7 @@ impl Sampler {
         );
         // Only at the end of the last request is the journal complete.
         let mut parting = Parting::default();
-        if let Some(peers) = peers.as_deref().filter(|peers| peers.custody.is_some()) {
+        if let Some(peers) = peers.as_ref().filter(|peers| peers.custody.is_some()) {
             peers.finish_all().await;
             // A call could end the custody that begins.
             stop_calls.cancel();

@@ -113,6 +113,12 @@ impl TailSampler {
         self.set_table(table);
     }
 
+    /// Takes the table and the counts of another sampler over.
+    pub(crate) fn take_rules(&mut self, other: &mut Self) {
+        self.set_table(std::mem::take(&mut other.table));
+        self.counts = std::mem::take(&mut other.counts);
+    }
+
     /// The decisions by the rules of the latest versions.
     pub(crate) fn counts(&self) -> Vec<TailCount> {
         self.counts.by_version()

@@ -48,6 +48,30 @@ async fn latest_custody_is_returned() {
 }
 
 #[tokio::test]
+async fn earlier_custody_does_not_replace_a_later_one() {
+    let folder = TempDir::new().unwrap();
+    let custodies = custodies(&folder);
+    for last_record in [6, 5] {
+        arrive(&custodies, 1, Some((FIRST, last_record)));
+    }
+    let latest = custodies.latest(1).unwrap().unwrap();
+    assert_eq!(latest.last_record, 6);
+    assert_eq!(custodies.held_bytes(), 10);
+}
+
+#[tokio::test]
+async fn stale_custody_does_not_return() {
+    let folder = TempDir::new().unwrap();
+    let custodies = custodies(&folder);
+    for _ in 0..2 {
+        arrive(&custodies, 1, Some((FIRST, 7)));
+        custodies.discard(1, SECOND, 1).unwrap();
+    }
+    assert_eq!(custodies.held_bytes(), 0);
+    assert_eq!(custodies.all().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn custody_ends_when_its_owner_has_it() {
     let folder = TempDir::new().unwrap();
     let custodies = custodies(&folder);

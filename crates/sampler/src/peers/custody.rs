@@ -12,7 +12,7 @@ use spoor_runtime::with_causes;
 use spoor_telemetry::grpc::within;
 use spoor_traces::{ForwarderSettings, JournalError, JournalId};
 use tokio::{
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_stream::StreamExt;
@@ -34,10 +34,10 @@ use crate::{
 const MAX_SEARCH_TIME: Duration = Duration::from_secs(60);
 /// The interval at which it asks the peers.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(200);
-/// The time for all files to arrive: a journal of a gigabyte on a slow network.
-pub(super) const MAX_TRANSFER_TIME: Duration = Duration::from_secs(60);
-/// The time at a shutdown in which peers take files.
-const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
+/// The time for the own files to arrive: a journal of a gigabyte on a slow network.
+const MAX_TRANSFER_TIME: Duration = Duration::from_secs(60);
+/// The time at a shutdown in which peers take files. No deposit arrives for longer.
+pub(super) const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
 /// The time in which a deposit is undone of which the response is missing.
 const UNDO_GRACE: Duration = Duration::from_secs(2);
 /// The delay after a failure to save the rings.
@@ -46,7 +46,7 @@ const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// What is left of the files at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Parting {
-    /// A peer has the own files.
+    /// A peer has the own files, if there are any.
     pub(crate) is_deposited: bool,
     /// The files of other samplers that no peer keeps.
     pub(crate) left: Vec<Custody>,
@@ -99,6 +99,7 @@ impl Peers {
             }
             self.end_delay().await;
         }
+        let _turn = custody.turn.lock().await;
         let updated = custody.on_blocking_thread(CustodyFolder::update_room).await;
         updated.map_err(|source| unusable(custody, source))
     }
@@ -270,7 +271,7 @@ impl Peers {
 
     /// Gives the own files, and those kept for others, to peers that take them. Nothing may call
     /// peers meanwhile.
-    pub(crate) async fn part(&self) -> Parting {
+    pub(crate) async fn part(self: &Arc<Self>) -> Parting {
         let mut parting = Parting::default();
         let Some(custody) = &self.custody else {
             return parting;
@@ -295,11 +296,15 @@ impl Peers {
     }
 
     /// Closes the journal and gives its files to a peer. Otherwise the journal is open again.
-    async fn deposit_own(&self, custody: &CustodyFolder, deadline: Instant) -> bool {
+    async fn deposit_own(self: &Arc<Self>, custody: &CustodyFolder, deadline: Instant) -> bool {
         let owner = self.settings.own;
-        let (Some(journal), true) = (self.forwarder.journal_id(), self.is_member(owner)) else {
-            return false;
+        let Some(journal) = self.forwarder.journal_id() else {
+            // A peer still has them, if there are any, also while a copy is read here.
+            return true;
         };
+        if !self.is_member(owner) {
+            return false;
+        }
         let forwarder = self.forwarder.clone();
         let closed = spawn_blocking(move || forwarder.close_journal()).await;
         let Some(last_record) = closed.ok().flatten() else {
@@ -322,13 +327,19 @@ impl Peers {
     }
 
     /// Ends the custody of a peer that took the own files although its response is missing.
-    async fn discard_all(&self) {
+    async fn discard_all(self: &Arc<Self>) {
+        // At the same time, since one that is away must not use up the time of the others.
+        let mut discarding = JoinSet::new();
         for peer in self.ordinals() {
-            if let Ok(client) = connect(self, peer) {
-                // Usually the peers do not run either.
-                let _ = self.discard(&client, peer).await;
-            }
+            let peers = Arc::clone(self);
+            discarding.spawn(async move {
+                if let Ok(client) = connect(&peers, peer) {
+                    // Usually the peers do not run either.
+                    let _ = peers.discard(&client, peer).await;
+                }
+            });
         }
+        while discarding.join_next().await.is_some() {}
     }
 
     /// Returns whether a sampler is in a ring, or may be.

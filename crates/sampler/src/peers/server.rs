@@ -121,7 +121,9 @@ impl peers_server::Peers for Server {
         let (response, responses) = mpsc::channel(1);
         // A task of its own, which also ends in order if the sender breaks off.
         tokio::spawn(async move {
-            let received = server.receive_custody(request.into_inner()).await;
+            let is_awaited = || !response.is_closed();
+            let received = server.receive_custody(request.into_inner(), is_awaited);
+            let received = received.await;
             let received = received.map(|()| DepositResponse {});
             // The sender may have stopped waiting.
             let _ = response.send(received).await;

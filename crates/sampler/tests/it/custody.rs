@@ -1,14 +1,16 @@
 //! The files of samplers that are deleted with their folders.
 
-use std::fs;
+mod undo;
+
+use std::{fs, time::Duration};
 
 use bytes::Bytes;
 use rstest::rstest;
 use spoor_proto::spoor::sampler::v1::{
-    Custody, CustodyMessage, DiscardRequest, Envelope, Piece, WithdrawRequest,
+    Custody, CustodyMessage, DiscardRequest, Envelope, ExchangeRequest, Piece, WithdrawRequest,
     custody_message::Message,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request};
 
@@ -304,6 +306,61 @@ async fn deposit_that_breaks_off_leaves_nothing() {
     drop(messages);
     let refused = responses.message().await.unwrap_err();
     assert_eq!(refused.code(), Code::Aborted);
+    assert_eq!(kept(&stack), 0);
+    sampler.stop().await;
+}
+
+#[tokio::test]
+async fn files_that_arrive_are_not_absent() {
+    let (_receiver, output) = Receiver::start().await;
+    let stack = Stack::without_claims(output);
+    let sampler = start_first(&stack).await;
+    let (messages, sent) = mpsc::channel(4);
+    let mut client = stack.client(0).await;
+    let request = Request::new(ReceiverStream::new(sent));
+    let mut responses = client.deposit(request).await.unwrap().into_inner();
+    messages.send(custody(16)).await.unwrap();
+    until("a part of the files", async || kept(&stack) == 1).await;
+    let mut withdrawing = std::pin::pin!(withdraw(&stack, 1));
+    let early = timeout(Duration::from_millis(500), withdrawing.as_mut()).await;
+    assert!(early.is_err(), "{early:?}");
+    messages.send(piece("id", &JOURNAL)).await.unwrap();
+    drop(messages);
+    assert!(responses.message().await.unwrap().is_some());
+    let (first, pieces) = withdrawing.await;
+    assert!(matches!(first, Message::Custody(_)), "{first:?}");
+    assert_eq!(pieces, 1);
+    sampler.stop().await;
+}
+
+#[tokio::test]
+async fn deposit_without_a_sender_leaves_nothing() {
+    let (_receiver, output) = Receiver::start().await;
+    let stack = Stack::without_claims(output);
+    let sampler = start_first(&stack).await;
+    // While its files arrive, those of others wait.
+    let (messages, sent) = mpsc::channel(4);
+    let mut first = stack.client(0).await;
+    let request = Request::new(ReceiverStream::new(sent));
+    let mut responses = first.deposit(request).await.unwrap().into_inner();
+    messages.send(custody(32)).await.unwrap();
+    messages.send(piece("id", &JOURNAL)).await.unwrap();
+    until("a part of the files", async || kept(&stack) == 1).await;
+
+    let mut second = stack.client(0).await;
+    let complete = vec![custody(16), piece("id", &JOURNAL)];
+    let request = Request::new(tokio_stream::iter(complete));
+    drop(second.deposit(request).await.unwrap());
+    // On the same connection, so the sampler has read that the deposit ended.
+    let request = ExchangeRequest {
+        envelope: envelope(2),
+        rings: None,
+    };
+    second.exchange(request).await.unwrap();
+    drop(messages);
+    responses.message().await.unwrap_err();
+    // Waits until both deposits have ended.
+    discard(&stack, 2, 0).await;
     assert_eq!(kept(&stack), 0);
     sampler.stop().await;
 }

@@ -65,6 +65,11 @@ impl Stack {
         self.folders[ordinal] = TempDir::new().unwrap();
     }
 
+    /// The address on which a sampler's peers call it.
+    pub fn peer(&self, ordinal: usize) -> SocketAddr {
+        self.peers[ordinal]
+    }
+
     pub fn folder(&self, ordinal: usize) -> &Path {
         self.folders[ordinal].path()
     }

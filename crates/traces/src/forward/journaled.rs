@@ -52,16 +52,16 @@ impl Journaled {
         }
     }
 
-    /// Opens the journal of such a state.
+    /// Opens the journal of such a state. The locks are not held while it is read, since others read
+    /// the state, and change its rules.
     pub(super) fn open_journal(
         &self,
         settings: &ForwarderSettings,
     ) -> Result<Recovery, JournalError> {
-        let mut journal = self.journal.lock();
-        let mut state = self.state.lock();
-        let (opened, recovery) = state.open_journal(settings)?;
-        *journal = opened;
-        state.is_journal_closed = false;
+        let (opened, journal, recovery) = State::new(settings)?;
+        let mut present = self.journal.lock();
+        self.state.lock().replace(opened);
+        *present = journal;
         Ok(recovery)
     }
 

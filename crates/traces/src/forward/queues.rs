@@ -80,7 +80,7 @@ const MAX_FORWARD_BYTES: usize = 4 << 20;
 const HAND_OVER_TIME: Duration = Duration::from_millis(250);
 /// The time without a response after which the parts for a sampler that is in no ring are divided
 /// again: it was removed.
-const MAX_SILENCE: Duration = Duration::from_secs(60);
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 impl PartQueue {
     fn new(now: Instant) -> Self {

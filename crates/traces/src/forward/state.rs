@@ -87,8 +87,19 @@ impl State {
         }
     }
 
+    /// Continues with the state of a journal. This one has only rules.
+    pub(super) fn replace(&mut self, mut opened: Self) {
+        opened.sampler.take_rules(&mut self.sampler);
+        *self = Self {
+            is_leaving: self.is_leaving,
+            has_given_up: self.has_given_up,
+            is_drained: self.is_drained,
+            ..opened
+        };
+    }
+
     /// Opens the journal, if there should be one, and replays it into this state, which is empty.
-    pub(super) fn open_journal(
+    fn open_journal(
         &mut self,
         settings: &ForwarderSettings,
     ) -> Result<(Option<Journal>, Recovery), JournalError> {
@@ -125,10 +136,11 @@ impl State {
     }
 
     /// Returns whether a shutdown that decides on all traces has not ended: traces wait, or spans
-    /// are not sent.
+    /// are not sent. Without peers, parts for them are decided on here.
     pub(super) fn is_draining(&self) -> bool {
         let is_empty = self.sampler.totals().traces_gathering == 0 && self.backlog().bytes == 0;
-        !(self.is_drained || is_empty)
+        let has_parts = self.peers.is_none() && self.parts.count() > 0;
+        !self.is_drained && (has_parts || !is_empty)
     }
 
     /// Returns whether there is no room for kept spans.

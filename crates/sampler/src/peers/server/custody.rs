@@ -14,15 +14,17 @@ use tonic::{Status, Streaming, codegen::BoxStream};
 use super::{Server, journal, leaving};
 use crate::{
     custody::{CustodyFolder, transfer},
-    peers::custody::{MAX_TRANSFER_TIME, id},
+    peers::custody::{DEPOSIT_GRACE, id},
     phase::Phase,
 };
 
 impl Server {
-    /// Keeps the files of a sampler that leaves.
+    /// Keeps the files of a sampler that leaves, unless the sender has stopped waiting for the
+    /// response: then it gives them to another peer, or decides itself.
     pub(super) async fn receive_custody(
         &self,
         mut messages: Streaming<CustodyMessage>,
+        is_awaited: impl Fn() -> bool,
     ) -> Result<(), Status> {
         let first = messages.message().await?;
         let Some(Message::Custody(header)) = first.and_then(|first| first.message) else {
@@ -57,9 +59,14 @@ impl Server {
         }
         let partial = custody.partial(owner);
         let receiving = transfer::receive(&mut messages, &header, &partial);
-        let received = timeout(MAX_TRANSFER_TIME, receiving)
+        // Others wait for their turn. The node of this sender may have failed.
+        let received = timeout(DEPOSIT_GRACE, receiving)
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("the files arrive too slowly")));
+        let received = received.and_then(|()| match is_awaited() {
+            true => Ok(()),
+            false => Err(Status::cancelled("the sender has stopped waiting")),
+        });
         let complete = received.is_ok().then_some((journal, header.last_record));
         let ended = custody.on_blocking_thread(move |it| it.end_arrival(owner, complete));
         let ended = ended.await.map_err(failed);
@@ -109,9 +116,12 @@ impl Server {
             return Ok(());
         };
         // The files may still be arriving.
-        let _turn = custody.turn.lock().await;
-        let discarded =
-            custody.on_blocking_thread(move |it| it.discard(owner, journal, last_record));
+        let turn = Arc::clone(&custody.turn).lock_owned().await;
+        let discarded = custody.on_blocking_thread(move |it| {
+            // Held to the end even if the sender breaks off: it could deposit its files meanwhile.
+            let _turn = turn;
+            it.discard(owner, journal, last_record)
+        });
         discarded.await.map_err(failed)
     }
 }
@@ -120,6 +130,8 @@ impl Server {
 type Found = (JournalId, u64, Vec<transfer::OpenFile>);
 
 async fn find(custody: &Arc<CustodyFolder>, owner: u16) -> io::Result<Option<Found>> {
+    // The files may be arriving, or be removed for later ones. Those that are open are complete.
+    let _turn = custody.turn.lock().await;
     custody
         .on_blocking_thread(move |custodies| {
             let Some(latest) = custodies.latest(owner)? else {

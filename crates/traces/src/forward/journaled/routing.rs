@@ -11,7 +11,7 @@ use crate::{
     forward::{
         division::{Divided, Division, Here, scan_staying},
         journal::{Appended, JournalId, Routed, RoutedPart, millis},
-        queues::{ForwardedPart, PartPlace, QueuedPart},
+        queues::{ForwardedPart, MAX_SILENCE, PartPlace, QueuedPart},
         ring::{Rings, Visited},
         state::State,
     },
@@ -255,7 +255,7 @@ impl Appender<'_> {
     }
 
     /// Divides the parts again that wait for samplers that were removed: the claim of a deleted
-    /// stack may have some. Without rings they stay here.
+    /// stack may have some. Without peers, all of them stay here.
     pub(in crate::forward) fn divide_abandoned(&mut self, now: Instant) {
         for _ in 0..MAX_DIVIDED_AGAIN {
             let Some((place, part)) = first_abandoned(&self.state.lock(), now) else {
@@ -288,8 +288,10 @@ fn first_abandoned(state: &State, now: Instant) -> Option<(PartPlace, QueuedPart
     if state.is_learning() {
         return None;
     }
-    let peers = state.peers.as_ref();
-    let is_peer =
-        |ordinal| peers.is_some_and(|peers| peers.has_member(ordinal) && ordinal != peers.own);
+    let Some(peers) = &state.peers else {
+        // Nothing calls them, so there is no response to wait for.
+        return state.parts.first_abandoned(|_| false, now + MAX_SILENCE);
+    };
+    let is_peer = |ordinal| peers.has_member(ordinal) && ordinal != peers.own;
     state.parts.first_abandoned(is_peer, now)
 }

@@ -5,8 +5,13 @@
 use rstest::rstest;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Process, ROOT, copy, request, table};
-use crate::{Forwarder, forward::is_journal_file, receiver::AcceptError, tail::TailSampler};
+use super::process::{Process, ROOT, SpanNumber, copy, request, spans_of, table};
+use crate::{
+    Forwarder, ForwarderSettings,
+    forward::{Rings, is_journal_file},
+    receiver::AcceptError,
+    tail::TailSampler,
+};
 
 /// Large enough for everything.
 const LARGE: u64 = 64 << 20;
@@ -65,6 +70,34 @@ async fn journal_may_be_opened_later() {
     assert_eq!(forwarder.journal_id(), process.state().journal_id);
     assert_eq!(forwarder.recovery().traces_waiting, 1);
     assert_eq!(accept(), None);
+}
+
+/// The custody of a sampler whose peers do not run either.
+#[tokio::test]
+async fn parts_for_peers_are_decided_without_them() {
+    let rings = Rings::new(1, &[2]).unwrap();
+    let mut process = Process::start_among(0, &rings, LARGE);
+    let spans: Vec<SpanNumber> = (0..20).map(|trace| (trace, ROOT)).collect();
+    process.accept(&request(&spans, 0)).unwrap();
+    assert_eq!(process.parts(), 1);
+    let folder = copy(process.folder.path());
+    let mut settings = ForwarderSettings {
+        decides_at_shutdown: true,
+        peers: None,
+        ..process.settings.clone()
+    };
+    settings.journal.as_mut().unwrap().folder = folder.path().to_owned();
+
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let forwarder = Forwarder::start(settings, stop).unwrap();
+    let mut sent = Vec::new();
+    while let Some(batch) = forwarder.next_batch().await {
+        sent.extend(spans_of(&batch));
+        forwarder.sent(&batch).await;
+    }
+    sent.sort_unstable();
+    assert_eq!(sent, spans);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{sync::mpsc, time::Duration};
+use std::{fs::OpenOptions, process::Command, sync::mpsc, time::Duration};
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use spoor_policy::Version;
@@ -71,6 +71,31 @@ async fn slow_write_delays_only_other_writes() {
     end_write.send(()).unwrap();
     accepting.await.unwrap();
     writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_opening_does_not_delay_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings: ForwarderSettings = Process::start(1 << 20).settings;
+    settings.journal.as_mut().unwrap().folder = folder.path().to_owned();
+    let forwarder = Forwarder::start_without_journal(settings.clone(), CancellationToken::new());
+    // Read until the other side is closed.
+    let pipe = folder.path().join("decisions-0000000000000001");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let opener = forwarder.clone();
+    let opening = spawn_blocking(move || opener.open_journal(&settings).unwrap());
+    let connecting = spawn_blocking(move || OpenOptions::new().write(true).open(pipe).unwrap());
+    let writer = timeout(DEADLINE, connecting).await.unwrap().unwrap();
+
+    let reader = forwarder.clone();
+    let reading = timeout(DEADLINE, spawn_blocking(move || read(&reader))).await;
+    // Also if the test fails.
+    drop(writer);
+    assert_eq!(reading.unwrap().unwrap(), 0);
+    opening.await.unwrap();
+    // By the rules that were put in force meanwhile.
+    assert!(forwarder.shared.state().sampler.is_gathering());
 }
 
 /// A replay would not apply them either.
