@@ -67,8 +67,8 @@ pub struct ForwarderSettings {
     /// True to decide on all waiting traces at a shutdown, as without a journal: for a journal that
     /// the next start does not find.
     pub decides_at_shutdown: bool,
-    /// The place among other samplers, with which traces are divided. It has no effect without a
-    /// journal, in which spans for the others wait.
+    /// The place among the samplers that divide traces. It has no effect without a journal, where
+    /// the spans for other samplers wait.
     pub peers: Option<PeerSettings>,
 }
 
@@ -90,9 +90,9 @@ impl Default for ForwarderSettings {
 /// The spans to send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// The complete batches that wait to be sent, without those that are being sent.
+    /// The complete batches that wait to be sent, excluding those that are being sent.
     pub batches: usize,
-    /// The bytes of spans to send, also of those that are being sent.
+    /// The bytes of spans to send, including those that are being sent.
     pub bytes: usize,
 }
 
@@ -116,14 +116,14 @@ struct Shared {
     has_parts: Notify,
 }
 
-/// The time for which spans are collected in a batch, and by which decisions are late at most.
+/// The longest time for which spans are collected in a batch, and by which decisions are late.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 /// The most decisions on due traces that the decision task makes before it releases the lock.
 const MAX_DECISIONS_PER_LOCK: usize = 256;
 
 impl Forwarder {
-    /// Starts the sampler and its decision task, where the journal ends if there is one. Blocks
-    /// until the journal is read.
+    /// Starts the sampler and its decision task. If there is a journal, they continue where it
+    /// ends. Blocks until the journal is read.
     ///
     /// When the token is cancelled, the receivers accept no more requests. Without a journal, or
     /// with [`ForwarderSettings::decides_at_shutdown`], the task then decides on all waiting traces,
@@ -161,7 +161,7 @@ impl Forwarder {
         forwarder
     }
 
-    /// What was found in the journal when it was opened.
+    /// Counts of the state that was recovered from the journal when it was opened.
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         *self.shared.recovery.lock()
@@ -224,8 +224,8 @@ impl Forwarder {
     /// Frees the room of a batch that was sent, or given up, and confirms it in the journal. With a
     /// journal, a batch that is never reported is sent again after a restart.
     pub async fn sent(&self, batch: &Batch) {
-        let is_to_confirm = self.shared.state().sent(batch);
-        if is_to_confirm {
+        let should_confirm = self.shared.state().sent(batch);
+        if should_confirm {
             self.on_blocking_thread(|shared| {
                 shared.journaled.appender().confirm();
             })
@@ -240,7 +240,7 @@ impl Forwarder {
         self.shared.decides_at_shutdown
     }
 
-    /// Ends a shutdown although traces wait or spans are not sent.
+    /// Ends a shutdown even if traces wait or spans are not sent.
     pub fn give_up(&self) {
         {
             let mut state = self.shared.state();
@@ -314,8 +314,8 @@ impl Forwarder {
         .await;
     }
 
-    /// Does something that may wait for the disk. The asynchronous worker threads, of which there
-    /// are two, serve the probes and scrapes meanwhile.
+    /// Runs work that may wait for the disk. Meanwhile the two asynchronous worker threads serve
+    /// probes and scrapes.
     async fn on_blocking_thread(&self, work: impl FnOnce(&Shared) + Send + 'static) {
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || work(&shared)).await;
@@ -383,7 +383,7 @@ impl Shared {
         Ok(appender)
     }
 
-    /// Wakes those who send what has become complete.
+    /// Wakes the senders of batches if one is complete, and those of parts if some wait.
     fn notify(&self) {
         let (has_batch, has_parts) = {
             let state = self.state();

@@ -1,4 +1,4 @@
-//! Hashes of what spans have in common, which a log or a batch has once.
+//! Hashes of what spans have in common, which a log or a batch stores once.
 
 use std::{
     hash::{BuildHasher, RandomState},

@@ -34,7 +34,7 @@ use pointer::SpanAt;
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Destination<T = TraceAt> {
-    /// A trace that is there.
+    /// A trace that exists there.
     Known(T),
     /// A new trace, with the hash of its ID and its note.
     New { hash: u64, note: u32 },

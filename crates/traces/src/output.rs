@@ -9,15 +9,15 @@ use crate::{
     totals::NotStored,
 };
 
-/// The store of a lab, or what a sampler forwards. Used under the sampler's lock.
+/// The store of a lab, or the batches of a forwarder. Used under the tail sampler's lock.
 pub(crate) trait Output {
-    /// A trace that is here.
+    /// A trace in the output.
     type Trace: Copy;
 
     /// Records a reason, and returns its number, which traces have as their note.
     fn record_reason(&mut self, kept: &KeepReason) -> u32;
 
-    /// Finds a trace that is here.
+    /// Finds a trace in the output.
     fn find(&self, id: TraceId, hash: u64) -> Option<Self::Trace>;
 
     /// The trace of this ID, or a new one with this note.

@@ -67,7 +67,8 @@ impl Pipeline {
         self.shared.sampler.lock().set_table(table);
     }
 
-    /// As [`Pipeline::set_tail`], and counts the decisions by these rules under their version.
+    /// Like [`Pipeline::set_tail`], but also counts the decisions by these rules under their
+    /// version.
     pub fn set_counted_tail(&self, version: Version, table: TailTable) {
         let mut sampler = self.shared.sampler.lock();
         sampler.set_counted_table(version, table);

@@ -48,11 +48,11 @@ pub enum AcceptError {
     /// The request cannot be written to the journal at present.
     #[error("the journal is full or cannot be written; try again later")]
     Journal,
-    /// The sampler does not know its peers yet, does not share in the traces any more, or shuts
-    /// down.
-    #[error("the sampler takes no spans at present; try again later")]
+    /// The sampler does not know the rings yet, is a member of none, has closed its journal, or is
+    /// shutting down.
+    #[error("the sampler accepts no spans at present; try again later")]
     NotServing,
-    /// Another sampler has to decide on some of the spans, and too many wait for it.
+    /// Another sampler has to decide on some of the traces, and too many spans wait for it.
     #[error("too many spans wait for another sampler; try again later")]
     PeerFull,
     /// The request alone would fill the journal.

@@ -24,7 +24,7 @@ pub(crate) enum RefusalReason {
     /// tail decision, too many spans wait to be sent or for another sampler, or the journal has no
     /// room.
     Overloaded,
-    /// The receiver is shutting down, or the sampler takes no spans at present.
+    /// The receiver is shutting down, or the sampler accepts no spans at present.
     ShuttingDown,
     /// Reading the body failed because of a bug, so it would fail again.
     InternalError,

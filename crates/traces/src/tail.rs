@@ -16,7 +16,8 @@
 //! A trace is due [`TailSettings::decision_wait`] after its root, which usually ends last, and at
 //! the latest [`TailSettings::max_trace_duration`] after its first span. After a replay, none is due
 //! for a decision wait: senders first repeat the spans that they could not send meanwhile. Among
-//! several samplers, it waits until its peers have none of its spans left, too.
+//! several samplers, a due trace also waits until the peers have none of its spans left, but no
+//! longer than [`TailSettings::max_trace_duration`].
 
 mod counts;
 mod decide;
@@ -61,7 +62,7 @@ pub(crate) struct TailSampler {
     counts: Counts,
     /// After a replay, the time before which no trace is due.
     due_from: Option<Instant>,
-    /// Traces that are due later wait, since peers may have spans of them.
+    /// Traces that are due later than this wait, since peers may have spans of them.
     due_until: Option<Instant>,
     /// The last time that a trace went to the output without waiting.
     last_kept_immediately: Option<Instant>,
@@ -107,13 +108,13 @@ impl TailSampler {
         self.resource_rules = ResourceRules::default();
     }
 
-    /// As [`Self::set_table`], and counts the decisions by these rules under their version.
+    /// Like [`Self::set_table`], but also counts the decisions by these rules under their version.
     pub(crate) fn set_counted_table(&mut self, version: Version, table: TailTable) {
         self.counts.begin(version);
         self.set_table(table);
     }
 
-    /// Takes the table and the counts of another sampler over.
+    /// Takes over the table and the counts of another sampler.
     pub(crate) fn take_rules(&mut self, other: &mut Self) {
         self.set_table(std::mem::take(&mut other.table));
         self.counts = std::mem::take(&mut other.counts);
@@ -139,12 +140,12 @@ impl TailSampler {
         self.gathering.find(id, hash).is_some() || self.decisions.find(hash).is_some()
     }
 
-    /// Lets traces wait that are due after this time; with `None`, those that are due are decided.
+    /// Delays decisions on traces that are due after this time; with `None`, none is delayed.
     pub(crate) fn set_due_until(&mut self, until: Option<Instant>) {
         self.due_until = until;
     }
 
-    /// Counts spans that were rejected, of a request of which no span stays.
+    /// Counts the spans of a request that were rejected.
     pub(crate) fn record_rejected(&mut self, rejected: Rejected) {
         self.totals.received += rejected.total();
         self.totals.rejected += rejected;
@@ -176,7 +177,8 @@ impl TailSampler {
         self.accept_as(scanned, self.is_gathering(), now, output);
     }
 
-    /// As [`Self::accept`]; new traces are gathered, or else passed straight on, whatever the table.
+    /// Like [`Self::accept`], but new traces are gathered, or else passed straight on, whatever the
+    /// table.
     pub(crate) fn accept_as(
         &mut self,
         scanned: &Scanned<'_>,

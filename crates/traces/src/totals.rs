@@ -10,10 +10,10 @@ use crate::scan::Rejected;
 pub struct Totals {
     /// Spans received in requests that were accepted.
     pub received: u64,
-    /// Those of them that were received before a restart and came from the journal: spans that wait
+    /// Those of them that were received before a restart and read from the journal: spans that wait
     /// again, and kept spans that are sent again.
     pub replayed: u64,
-    /// Spans that were stored.
+    /// Spans that were stored, or collected to be forwarded.
     pub kept: u64,
     /// Spans of traces that a policy dropped.
     pub not_sampled: u64,

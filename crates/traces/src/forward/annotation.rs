@@ -24,8 +24,8 @@ const ATTRIBUTE_FIELD: u8 = 9 << 3 | 2;
 /// Source: OpenTelemetry, "TraceState handling".
 const MAX_MEMBER_BYTES: usize = 256;
 
-/// The changes that a reason to keep a trace makes to its spans. In protobuf a field that follows
-/// replaces a text and extends a list, so that the rest of a span stays as it was received.
+/// The changes that a reason to keep a trace makes to its spans. In protobuf, a later field
+/// replaces a string and extends a list, so the rest of a span stays as it was received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Annotation {
     /// The fields for the root span.
@@ -99,8 +99,8 @@ fn write_bytes(to: &mut Vec<u8>, field: u8, content: &[u8]) {
     to.extend_from_slice(content);
 }
 
-/// Writes the span's `tracestate` with this threshold in its `ot` member, which comes first, as that
-/// of the last system that changed it. Returns whether it is another one than the span has.
+/// Writes the span's `tracestate` with this threshold in its `ot` member. That member comes first,
+/// as that of the system that changed it last. Returns whether the span has a different one.
 fn write_state(span: &NewSpan<'_>, threshold: &str, to: &mut String) -> bool {
     let (state, flags) = match span.signature.contains(Signature::TRACE_STATE) {
         true => scan::trace_state(span.body),

@@ -17,9 +17,9 @@ use crate::{
 
 /// The size at which a batch is complete, in bytes. The Collector accepts 4 MiB by default.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// The most spans in a batch. Some of Jaeger's storages write them one after another, and have to
-/// complete within the deadline of an attempt, 4 s in the Collector: otherwise a batch would be
-/// repeated for ever.
+/// The most spans in a batch. Some of Jaeger's storage backends write them one after another, and
+/// have to complete within the deadline of an attempt, 4 s in the Collector: otherwise a batch
+/// would be repeated for ever.
 const MAX_BATCH_SPANS: usize = 1_000;
 /// The key of `ExportTraceServiceRequest.resource_spans`.
 pub(super) const RESOURCE_SPANS_FIELD: u8 = 1 << 3 | 2;
@@ -31,7 +31,7 @@ pub struct Batch {
     pub request: Bytes,
     /// The number of spans in it.
     pub spans: u64,
-    /// Batches are numbered in their order.
+    /// The number of the batch, in the order in which they were completed.
     pub(super) number: u64,
     /// The place of its first span.
     pub(super) first_span: Position,
@@ -64,14 +64,15 @@ impl Batches {
         }
     }
 
-    /// Adds a span, with its place. Its source is compared with others once for each batch, as long
-    /// as `interned` caches it, and its resource not for each of its scopes: a resource may be longer
-    /// than thousands of spans, and have hundreds of thousands of scopes.
+    /// Adds a span, with its place. While `interned` caches its source, this is compared with
+    /// others only once for each batch, and its resource is not compared again for each of its
+    /// scopes: a resource may be longer than thousands of spans, and have hundreds of thousands of
+    /// scopes.
     pub(super) fn add(
         &mut self,
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
-        as_kept: &Annotation,
+        annotation: &Annotation,
         at: Position,
         interned: &mut Interned,
     ) {
@@ -90,7 +91,7 @@ impl Batches {
         let resource = self.open.resource_of(source);
         interned.cache(serial, source, resource);
         let start = self.open.fields.len();
-        as_kept.write(span, &mut self.buffers, &mut self.open.fields);
+        annotation.write(span, &mut self.buffers, &mut self.open.fields);
         let field = start..self.open.fields.len();
         self.open.spans.push(OpenSpan {
             resource,
@@ -264,7 +265,7 @@ impl OpenBatch {
         self.sources.clear();
         self.shared.clear();
         self.fields.clear();
-        // One long span should not take its memory for ever.
+        // One long span should not hold memory for ever.
         self.fields.shrink_to(2 * MAX_BATCH_BYTES);
     }
 }

@@ -5,8 +5,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Forwarder, ForwarderSettings, JournalError, Recovery, journaled::Journaled};
 
 impl Forwarder {
-    /// As [`Forwarder::start`], but without reading the journal, whose files may be elsewhere. Until
-    /// [`Forwarder::open_journal`], the forwarder refuses requests and rings.
+    /// Like [`Forwarder::start`], but without reading the journal, whose files may be elsewhere.
+    /// Until [`Forwarder::open_journal`], the forwarder refuses requests and rings.
     pub fn start_without_journal(settings: ForwarderSettings, shutdown: CancellationToken) -> Self {
         let journaled = Journaled::without_journal(&settings);
         Self::start_with(settings, (journaled, Recovery::default()), shutdown)
@@ -15,17 +15,17 @@ impl Forwarder {
     /// Opens the journal of these settings, those of the start. Blocks until it is read.
     ///
     /// # Errors
-    /// As [`Forwarder::start`]. The forwarder cannot be used any more then.
+    /// As for [`Forwarder::start`]. The forwarder stays without a journal then.
     pub fn open_journal(&self, settings: &ForwarderSettings) -> Result<(), JournalError> {
         let recovery = self.shared.journaled.open_journal(settings)?;
         *self.shared.recovery.lock() = recovery;
         Ok(())
     }
 
-    /// Writes what waits to be written to the journal, and then nothing more, so that its files can
-    /// be copied; no decision is made and no batch is handed out. Returns the number of the last
-    /// record. `None` if there is no journal, or it cannot be written; then it stays open. May block
-    /// while others write to the journal.
+    /// Writes all pending records to the journal, and closes it, so that its files can be copied:
+    /// from then on no request is accepted, no decision is made and no batch is handed out. Returns
+    /// the number of the last record; `None` if no journal is open, or if it cannot be written,
+    /// which leaves it open. May block while others write to the journal.
     #[must_use]
     pub fn close_journal(&self) -> Option<u64> {
         self.shared.journaled.appender().close()
@@ -43,8 +43,9 @@ impl Forwarder {
         self.shared.state().last_record()
     }
 
-    /// Returns whether other files of this size have room on the journal's volume: they and the
-    /// journal may take three fifths of its limit. May block while others write to the journal.
+    /// Returns whether other files of this size have room on the journal's volume: together with
+    /// the journal they may take three fifths of the journal's limit. May block while others write
+    /// to the journal.
     #[must_use]
     pub fn has_room_beside_journal(&self, bytes: u64) -> bool {
         self.shared.journaled.appender().has_room_beside(bytes)

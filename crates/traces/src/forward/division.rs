@@ -23,7 +23,7 @@ pub(super) struct Division {
     pub(super) parts: Vec<Part>,
 }
 
-/// A division, with what a scan has found in the spans that stay.
+/// A division, with the result of scanning the spans that stay.
 #[derive(Debug)]
 pub(super) struct Divided<'a> {
     pub(super) division: Division,
@@ -50,7 +50,7 @@ pub(super) struct Part {
     pub(super) spans: u64,
 }
 
-/// The place of this sampler among destinations. No ordinal is as large.
+/// Stands for this sampler among the destinations. No ordinal is as large.
 const HERE: u64 = u64::MAX;
 
 impl Division {
@@ -137,7 +137,8 @@ fn divide<'s>(
     destinations: &'s [u64],
 ) -> BTreeMap<u64, RequestWriter<'s>> {
     let mut requests = BTreeMap::<u64, RequestWriter<'s>>::new();
-    // Takes any number for each span. The namespace is not a part of a request.
+    // `by_source` pairs each span with a number, which here is its destination. The namespace is
+    // not a part of a request.
     for (source, spans) in scanned.by_source(destinations, None) {
         for (span, to) in spans {
             requests.entry(to).or_default().add(span, &source);

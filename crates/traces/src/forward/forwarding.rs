@@ -30,8 +30,8 @@ impl Forwarder {
         state.rings().map(|(rings, _)| rings.clone())
     }
 
-    /// Puts newer rings in force, which have to be saved before: a sampler that returned to older
-    /// ones could begin traces that another one has begun. Returns whether they were newer. May block
+    /// Puts newer rings in force, which must have been saved: a sampler that returned to older ones
+    /// could begin traces that another one has begun. Returns whether they were newer. May block
     /// while others write to the journal.
     pub fn set_rings(&self, rings: Rings) -> bool {
         let is_newer = self.shared.journaled.appender().set_rings(rings);
@@ -39,8 +39,9 @@ impl Forwarder {
         is_newer
     }
 
-    /// Takes the parts of a peer until one has no room; returns the last sequence received of its
-    /// journal. The rings of the peer have to be in force before. May block until they are written.
+    /// Accepts parts from a peer until one is refused; returns the last sequence received of its
+    /// journal. The rings of the peer must be in force already. May block until the parts are
+    /// written.
     pub fn accept_forwarded(
         &self,
         from: JournalId,
@@ -61,7 +62,7 @@ impl Forwarder {
     }
 
     /// Records a peer's report that it has nothing left for this sampler that was accepted before
-    /// `until`. Traces that are due by then may be decided.
+    /// `until`. Traces that are due by then may be decided, once all peers have reported so.
     ///
     /// The time is that of the last response that the peer had received when it reported, less the
     /// age of its oldest spans for this sampler.
@@ -72,14 +73,14 @@ impl Forwarder {
         }
     }
 
-    /// The next parts for a peer, at once if there are any, and otherwise none after 100 ms, since
-    /// the peer waits for the report. They stay until the peer has received them
-    /// ([`Forwarder::forwarded`]), so a call that follows a failure has to wait by itself.
+    /// The next parts for a peer: at once if there are any, and otherwise an empty list after 0.1
+    /// s, since the peer waits for the report. Parts stay in the queue until the peer has received
+    /// them ([`Forwarder::forwarded`]), so after a failure the caller has to delay its next call.
     ///
     /// `None` at the end: during a shutdown if there are no parts, or after
     /// [`Forwarder::give_up`].
     pub async fn next_forward(&self, peer: u16) -> Option<Forward> {
-        let report = tokio::time::Instant::now() + FORWARD_INTERVAL;
+        let report_at = tokio::time::Instant::now() + FORWARD_INTERVAL;
         loop {
             // Created before the check, so that no part is missed between check and wait.
             let has_parts = self.shared.has_parts.notified();
@@ -90,23 +91,23 @@ impl Forwarder {
                     return None;
                 }
                 let is_learning = state.is_learning();
-                let is_due = !has_none || tokio::time::Instant::now() >= report;
+                let is_due = !has_none || tokio::time::Instant::now() >= report_at;
                 if is_due && !is_learning {
                     return Some(state.next_forward(peer, Instant::now()));
                 }
                 is_learning
             };
-            // Without rings nothing is sent: where the spans are known is not known yet.
+            // Without rings nothing is sent, since it is unclear which samplers know the traces.
             if is_learning {
                 has_parts.await;
             } else {
-                let _at_the_latest = timeout_at(report, has_parts).await;
+                let _at_the_latest = timeout_at(report_at, has_parts).await;
             }
         }
     }
 
-    /// A peer responded: it has all parts up to this sequence, and too many for these ordinals,
-    /// which are given as bits.
+    /// Records a peer's response: it has received all parts up to this sequence, and holds too many
+    /// for these ordinals, which are given as bits.
     pub fn forwarded(&self, peer: u16, sequence: u64, saturated: u64) {
         let mut state = self.shared.state();
         let now = Instant::now();
@@ -116,8 +117,8 @@ impl Forwarder {
         }
     }
 
-    /// The generation of the rings before which no trace began that this sampler still knows; zero
-    /// until that is known.
+    /// The latest generation that is settled: this sampler knows no trace from before its rings.
+    /// Zero if there is none yet.
     #[must_use]
     pub fn settled_generation(&self) -> u64 {
         let state = self.shared.state();

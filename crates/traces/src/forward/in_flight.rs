@@ -44,8 +44,8 @@ impl InFlight {
 
     /// Marks a batch as sent, and frees the room of those before the first one that is not.
     ///
-    /// What comes after that one is sent again if the process is killed now. Since it takes room
-    /// until then, a batch that cannot be sent does not let that amount grow without bound.
+    /// The batches after that one are sent again if the process is killed now. Since they take room
+    /// until it is sent, a batch that cannot be sent does not let their number grow without bound.
     pub(super) fn sent_in_order(&mut self, batch: &Batch) {
         if let Some(sending) = self.batches.get_mut(&batch.number) {
             sending.is_sent = true;

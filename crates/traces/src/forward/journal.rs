@@ -1,4 +1,4 @@
-//! The journal of a forwarder, which a process that is started again replays.
+//! The journal of a forwarder, which is replayed when the process is started again.
 //!
 //! The journal is a sequence of records in segments: the requests that were accepted, the decisions
 //! on traces, and the spans that are confirmed as sent. The order of records is that of their effects
@@ -11,22 +11,23 @@
 //! A request is in the journal before its spans have an effect. Decisions are in the journal before
 //! a batch with their spans is handed out.
 //!
-//! What is written survives the process, whether it is killed by SIGKILL or for lack of memory.
-//! Files are not synchronised, so the loss of a node may lose the last seconds.
+//! Written records survive the process, even if it is killed by SIGKILL or for lack of memory.
+//! Files are not synchronised, so the crash of a node may lose the last seconds.
 //!
-//! What follows a damaged record in its segment cannot be read; the next segment has its numbers in
-//! its first record. An intact record that only a later version understands is skipped alone.
+//! The rest of a segment after a damaged record cannot be read; the next segment has the numbers to
+//! continue with in its first record. Of intact records, only those that a later version has
+//! written and this one does not understand are skipped.
 //!
 //! A segment is deleted when every trace with spans in it or in an older segment is decided and
 //! sent. Its decisions are remembered in other files for ten minutes ([`remembered`]).
 //!
-//! Among several samplers, a request is written with its division ([`routed`]): the spans that stay,
-//! and the part for each peer, with the number of the record as its sequence. So replay needs
+//! Among several samplers, a request is written with its division ([`routed`]): the spans that
+//! stay, and the part for each peer, with the number of the record as its sequence. So replay needs
 //! neither rings nor look-ups. The record of a peer's part has that part's sequence in the peer's
-//! journal: the part and the knowledge that it was received cannot be separated. Parts that wait for
-//! a peer keep their segment while there is room. In a journal that is more than half full, they are
-//! written again to the active segment, so that theirs can be deleted. Otherwise the journals of two
-//! samplers could be full of parts for each other for ever.
+//! journal: the part and the knowledge that it was received cannot be separated. Parts that wait
+//! for a peer keep their segment while there is room. In a journal that is more than half full,
+//! they are written again to the active segment, so that the old one can be deleted. Otherwise the
+//! journals of two samplers could stay full of parts for each other for ever.
 
 mod append;
 mod effects;
@@ -143,14 +144,15 @@ const MIN_SEGMENTS: u64 = 16;
 /// The limits of a segment's size. It is read into memory as a whole.
 const MIN_SEGMENT_BYTES: u64 = 16 << 10;
 const MAX_SEGMENT_BYTES: u64 = 16 << 20;
-/// A full journal refuses each request: one line in a while is enough.
+/// A full journal refuses every request, each of which would log a warning.
 const MIN_WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// The most bytes of remembered decisions, as a part of the journal.
-const REMEMBERED_PART: u64 = 4;
-/// The part of the journal, without the remembered decisions, up to which segments are kept for the
-/// parts in them. It is more than all parts should take (`PENDING_PART` of `peers`), so that moving
-/// them frees room, and leaves enough of it that no requests are refused.
-const KEPT_FOR_PARTS: u64 = 2;
+/// The journal's limit divided by this is the most bytes of remembered decisions.
+const REMEMBERED_DIVISOR: u64 = 4;
+/// The journal's limit, without the remembered decisions, divided by this is the size up to which
+/// segments are kept for the parts in them. It is more than all parts should take
+/// (`PENDING_DIVISOR` of `peers`), so that moving them frees room, and leaves enough of it that no
+/// requests are refused.
+const KEPT_FOR_PARTS_DIVISOR: u64 = 2;
 
 /// The present time, in milliseconds since 1970, the unit of records.
 pub(super) fn unix_ms() -> u64 {
@@ -184,7 +186,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
 pub(super) struct Journal {
     id: JournalId,
     settings: JournalSettings,
-    /// The bytes of other files, by which the limit is lower.
+    /// The bytes of other files on the volume, which lower the limit.
     reserved: u64,
     _lock: File,
     /// The segments before the active one, each with its number and size, the oldest first.
@@ -285,7 +287,8 @@ impl Journal {
         sealed + self.active.bytes
     }
 
-    /// Returns whether a peer's parts have no room if Collectors send more.
+    /// Returns whether the room that is left is for the parts of peers, so that Collectors are
+    /// refused.
     pub(super) fn is_nearly_full(&self) -> bool {
         self.bytes() > self.limit() / 5 * 4
     }
@@ -300,7 +303,7 @@ impl Journal {
         self.reserved = bytes;
     }
 
-    /// Returns whether other files of this size have room. What is left is for the spans that
+    /// Returns whether other files of this size have room, and leave enough for the spans that
     /// arrive.
     pub(super) fn has_room_beside(&self, bytes: u64) -> bool {
         self.bytes().saturating_add(bytes) <= self.settings.max_bytes / 5 * 3
@@ -310,7 +313,7 @@ impl Journal {
     fn should_move_parts(&self) -> bool {
         let max_bytes = self.settings.max_bytes;
         let max_bytes = max_bytes.saturating_sub(self.remembered.bytes());
-        self.bytes_of_segments() > max_bytes / KEPT_FOR_PARTS
+        self.bytes_of_segments() > max_bytes / KEPT_FOR_PARTS_DIVISOR
     }
 
     /// Writes what is to be remembered, and removes what is no longer needed: the oldest segments
@@ -337,8 +340,8 @@ impl Journal {
             }
             let has_parts = segments.has_parts_in(number);
             if has_parts {
-                // Peers receive most parts soon. Those for an unavailable peer may fill segments by
-                // themselves, which would be written again at each tick.
+                // Peers receive most parts soon. Those for an unavailable peer may fill whole
+                // segments, which would be written again at each tick.
                 if !self.should_move_parts() {
                     break;
                 }
@@ -357,7 +360,7 @@ impl Journal {
                 break;
             }
         }
-        let max_bytes = self.settings.max_bytes / REMEMBERED_PART;
+        let max_bytes = self.settings.max_bytes / REMEMBERED_DIVISOR;
         paths.extend(self.remembered.expire(now, max_bytes));
         (paths, result)
     }

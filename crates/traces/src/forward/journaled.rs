@@ -6,7 +6,7 @@
 //!
 //! The state's lock is taken within it, for each change, and never held while a file is written. The
 //! kernel delays a write for as long as the disk is slower than the requests, which may be seconds;
-//! then senders and decisions wait, but neither metrics nor reports, new rules or the next batch.
+//! then senders and decisions wait, but metrics, reports, new rules and the next batch do not.
 
 mod routing;
 
@@ -42,7 +42,7 @@ impl Journaled {
         Ok((journaled, recovery))
     }
 
-    /// Creates an empty state, of which the journal is opened later.
+    /// Creates an empty state, whose journal is opened later.
     pub(super) fn without_journal(settings: &ForwarderSettings) -> Self {
         let mut state = State::without_journal(settings);
         state.is_journal_closed = true;
@@ -53,7 +53,7 @@ impl Journaled {
     }
 
     /// Opens the journal of such a state. The locks are not held while it is read, since others read
-    /// the state, and change its rules.
+    /// the state and change its rules meanwhile.
     pub(super) fn open_journal(
         &self,
         settings: &ForwarderSettings,
@@ -70,7 +70,7 @@ impl Journaled {
         self.state.lock()
     }
 
-    /// Locks the journal. May block while others write to it, also without the state's lock.
+    /// Locks the journal. Blocks while others write to it, even if the state is not locked.
     pub(super) fn appender(&self) -> Appender<'_> {
         Appender {
             journal: self.journal.lock(),
@@ -130,7 +130,7 @@ impl Appender<'_> {
 
     /// Appends the decisions made since the last record. If that fails, it is attempted again
     /// before the next record; until then, no decision may be made, and no batch with spans of
-    /// these decisions is handed out. A process that is started again could decide otherwise.
+    /// these decisions is handed out. A process that is started again could decide differently.
     fn append_decisions(&mut self) -> bool {
         let state = self.state;
         let Some(journal) = &mut *self.journal else {
@@ -143,7 +143,7 @@ impl Appender<'_> {
         let reason = |number| state.lock().outgoing.reasons.get(number).cloned();
         match journal.append_decisions(&decided, reason) {
             Ok(appended) => {
-                // No others were made meanwhile, since that takes the journal's lock.
+                // No others were made meanwhile, since making them takes the journal's lock.
                 state.lock().decisions_written(appended);
                 true
             }
@@ -170,9 +170,10 @@ impl Appender<'_> {
         confirmed
     }
 
-    /// Writes what waits to be written to the journal, and closes it: until it is opened again,
-    /// nothing is decided, no request is accepted and no batch is handed out. Returns the number of
-    /// the last record. `None` if there is no journal or writing fails; then it stays open.
+    /// Writes all pending records to the journal, and closes it: until it is opened again, nothing
+    /// is decided, no request is accepted and no batch is handed out. Returns the number of the
+    /// last record; `None` if no journal is open, or if decisions cannot be written, which leaves
+    /// it open.
     pub(super) fn close(&mut self) -> Option<u64> {
         let is_closed = self.state.lock().is_journal_closed;
         if is_closed || !self.append_decisions() {
@@ -185,7 +186,7 @@ impl Appender<'_> {
         Some(last_record)
     }
 
-    /// Returns whether other files of this size have room beside the journal. They and the journal
+    /// Returns whether other files of this size have room beside the journal: together with it they
     /// may take three fifths of its limit.
     pub(super) fn has_room_beside(&self, bytes: u64) -> bool {
         let journal = self.journal.as_ref();
@@ -199,8 +200,8 @@ impl Appender<'_> {
         }
     }
 
-    /// Writes what waits to be written to the journal, and removes segments and traces that are no
-    /// longer needed. Returns the paths of the files to delete, which needs no lock.
+    /// Writes all pending records to the journal, and removes segments and traces that are no
+    /// longer needed. Returns the paths of the files to delete; deleting them needs no lock.
     pub(super) fn clean_up(&mut self) -> Vec<PathBuf> {
         let now = Instant::now();
         if self.state.lock().is_journal_closed {

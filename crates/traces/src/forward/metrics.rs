@@ -40,16 +40,16 @@ impl Collector for Forwarder {
         metrics.counter(name, help, totals.followed)?;
         let name = "spoor_sampler_spans_forwarded";
         let help =
-            "Spans handed over to other samplers, or waiting for that. They are not received";
+            "Spans handed over to other samplers, or waiting for that; not counted as received";
         metrics.counter(name, help, forwarded)?;
         let name = "spoor_sampler_parts_rejected";
         let help = "Parts of requests from other samplers that could not be read";
         metrics.counter(name, help, rejected)?;
         let name = "spoor_sampler_batches_waiting";
-        let help = "Batches that wait to be sent, without those being sent";
+        let help = "Batches that wait to be sent, excluding those being sent";
         metrics.gauge(name, help, None, backlog.batches as u64)?;
         let name = "spoor_sampler_outgoing";
-        let help = "Memory of spans to send, also while they are being sent";
+        let help = "Memory of spans to send, including those being sent";
         let bytes = Some(&Unit::Bytes);
         metrics.gauge(name, help, bytes, backlog.bytes as u64)?;
         by_policy(&mut metrics, &policies)
@@ -57,7 +57,7 @@ impl Collector for Forwarder {
 }
 
 /// Writes the decisions of each policy. Traces that no rule matched have metrics of their own, since
-/// any name may be that of a rule.
+/// a rule may have any name.
 fn by_policy(
     metrics: &mut Metrics<'_, '_>,
     policies: &[(PolicyKey, PolicyDecisions)],
@@ -73,7 +73,7 @@ fn by_policy(
     let decided = of_policies(|it| it.decided);
     metrics.labelled_counters(name, help, &decided)?;
     let name = "spoor_sampler_policy_spans_decided";
-    let help = "Spans of the traces decided on, by policy, without those that arrived later";
+    let help = "Spans of the traces decided on, by policy, excluding those that arrived later";
     let spans = of_policies(|it| it.spans);
     metrics.labelled_counters(name, help, &spans)?;
     let name = "spoor_sampler_policy_traces_unmatched";

@@ -21,12 +21,12 @@ pub(super) struct Outgoing {
     pub(super) reasons: Reasons,
     /// One for each reason.
     annotations: Vec<Annotation>,
-    /// Traces forwarded without waiting. While some are in flight, a policy does not apply to
-    /// their later spans.
+    /// Traces passed straight on. For as long as they are remembered, a policy that is applied
+    /// later does not apply to their further spans.
     passed: Decisions,
     /// Follows the effects of the journal's records, if there is a journal.
     pub(super) tracker: Option<Tracker>,
-    /// The time of the record that is replayed.
+    /// The time of the record that is being replayed.
     pub(super) replay_time: Option<Instant>,
 }
 
@@ -58,7 +58,7 @@ impl Outgoing {
         self.passed.clear();
     }
 
-    /// The hash of a trace ID, also in the sampler.
+    /// The hash of a trace ID, which is the same in the sampler.
     pub(super) fn hash(&self, id: TraceId) -> u64 {
         self.hasher.hash(id)
     }
@@ -68,7 +68,7 @@ impl Outgoing {
         self.passed.find(hash).is_some()
     }
 
-    /// Remembers a trace that is passed straight on, and is new.
+    /// Remembers a new trace that is passed straight on.
     fn pass(&mut self, id: TraceId, hash: u64, note: u32) {
         let now = self.replay_time.unwrap_or_else(Instant::now);
         self.passed.remember(hash, Decision::Kept(note), now);
@@ -169,8 +169,8 @@ impl Output for Outgoing {
     fn evict(&mut self) {}
 
     fn may_decide_within_request(&self) -> bool {
-        // In the journal a decision is before or after a request. With each request, there would be
-        // as many records of decisions as of requests; the decision task writes hundreds in one.
+        // In the journal, a decision is before or after a request, not within it. Decisions with
+        // each request would need as many records; the decision task writes hundreds in one record.
         self.tracker.is_none()
     }
 

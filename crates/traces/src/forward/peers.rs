@@ -8,7 +8,7 @@ use std::{
 use super::ring::Rings;
 use crate::tail::DECISION_RETENTION;
 
-/// A sampler among others.
+/// The place of a sampler among the samplers of its stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSettings {
     /// The ordinal of this sampler.
@@ -30,8 +30,8 @@ pub(super) struct Peers {
     /// The samplers for which a peer has as many parts as it should hold, by its last response.
     saturated: BTreeMap<u16, (u64, Instant)>,
     settling: Settling,
-    /// The time of the last record of an earlier process. Peers may have handed over spans that
-    /// they have not reported since.
+    /// The time of the last record of an earlier process, which may have handed over spans to peers
+    /// that have not reported since.
     last_record: Option<Instant>,
 }
 
@@ -47,10 +47,10 @@ struct Report {
 
 /// The bytes of parts that a sampler should hold for all others together. They are in memory, too.
 const MAX_PENDING_BYTES: u64 = 64 << 20;
-/// The part of the journal that they may take.
-const PENDING_PART: u64 = 5;
-/// The time for which a peer's response determines where parts have no room. A peer that is
-/// unavailable takes none.
+/// The journal's limit divided by this is the most bytes of it that they should take.
+const PENDING_DIVISOR: u64 = 5;
+/// The time for which the saturated samplers in a peer's response count. They need not count for
+/// longer, since a peer that does not respond takes no parts anyway.
 const MAX_RESPONSE_AGE: Duration = Duration::from_secs(5);
 
 impl Peers {
@@ -61,7 +61,7 @@ impl Peers {
         journal_bytes: u64,
         last_record: Option<Instant>,
     ) -> Self {
-        let max_pending_bytes = MAX_PENDING_BYTES.min(journal_bytes / PENDING_PART);
+        let max_pending_bytes = MAX_PENDING_BYTES.min(journal_bytes / PENDING_DIVISOR);
         Self {
             own: settings.own,
             rings: settings.rings.clone(),
@@ -79,7 +79,7 @@ impl Peers {
         self.rings.as_ref()
     }
 
-    /// Replaces the rings by newer ones; returns whether they are newer.
+    /// Replaces the rings with newer ones; returns whether they are newer.
     pub(super) fn adopt(&mut self, rings: Rings) -> bool {
         match &mut self.rings {
             Some(present) => present.adopt(rings),
@@ -104,7 +104,7 @@ impl Peers {
         self.settling.follow(now, is_waiting_before);
     }
 
-    /// The generation of the rings before which no trace began that this sampler still knows.
+    /// The latest generation that is settled: this sampler knows no trace from before its rings.
     pub(super) fn settled_generation(&self) -> u64 {
         self.settling.settled
     }
@@ -145,18 +145,17 @@ impl Peers {
         self.reports.insert(peer, report);
     }
 
-    /// The time of the traces that may be decided: those that are due by then. `None` if there are
-    /// no peers to wait for.
+    /// Traces that are due by this time may be decided. `None` if there are no peers to wait for.
     ///
     /// Spans that were acknowledged before a trace was due may still be in a peer's journal. The
-    /// sampler waits for them, but not for longer than the longest trace.
+    /// sampler waits for them, but no longer than the longest duration of a trace.
     pub(super) fn decision_time(&self, now: Instant) -> Option<Instant> {
         let earliest = now.checked_sub(self.max_trace_duration).unwrap_or(now);
         let members = self.others().map(|peer| {
             let report = self.reports.get(&peer);
             report.map_or(earliest, |report| report.until)
         });
-        // A sampler that is not a member any more may have spans left.
+        // A sampler that is no longer a member may have spans left.
         let former = self.reports.range(self.max_members()..);
         let former = former
             .filter(|(peer, report)| **peer != self.own && report.has_pending)
@@ -166,15 +165,15 @@ impl Peers {
         Some(until.clamp(earliest, now))
     }
 
-    /// The time from which on this sampler may have accepted spans without a trace of them, after a
-    /// restart and while there are former rings: a peer that has received them may return them.
+    /// After a restart, the time of the last record before it, until all peers have reported. While
+    /// there are former rings, a peer may return spans that were handed over to it before.
     pub(super) fn unreported_since(&self) -> Option<Instant> {
         let has_not_reported = |peer: u16| !self.reports.contains_key(&peer);
         let is_missing = self.others().any(has_not_reported);
         self.last_record.filter(|_| is_missing)
     }
 
-    /// A peer responded that it has too many parts for these samplers, which are given as bits.
+    /// Records a peer's response that it has too many parts for these samplers, given as bits.
     pub(super) fn set_saturated(&mut self, peer: u16, ordinals: u64, now: Instant) {
         self.saturated.insert(peer, (ordinals, now));
     }

@@ -57,7 +57,7 @@ struct PartQueue {
     bytes: usize,
     /// The last sequence that the peer has received.
     received: u64,
-    /// That of them which the journal has.
+    /// The last of these sequences that is recorded in the journal.
     recorded: u64,
     /// The time of the peer's last response, or of the start.
     last_response: Instant,
@@ -67,8 +67,8 @@ struct PartQueue {
 #[derive(Default)]
 pub(super) struct PartQueues {
     by_peer: BTreeMap<u16, PartQueue>,
-    /// The parts that peers have received lately: the time, and that at which the oldest of them
-    /// was accepted.
+    /// For the parts that peers have received lately, the time of the peer's response, and the time
+    /// at which the oldest of them was accepted.
     handed_over: VecDeque<(Instant, Instant)>,
 }
 
@@ -101,7 +101,7 @@ impl PartQueue {
         {
             let (sequence, part) = first.remove_entry();
             self.bytes -= part.request.len();
-            // Never a sequence that is not used yet, whatever the peer says.
+            // Never a sequence that is not used yet, whatever the peer reports.
             self.received = sequence;
             oldest = Some(oldest.map_or(part.accepted, |oldest| oldest.min(part.accepted)));
         }
@@ -110,7 +110,7 @@ impl PartQueue {
 }
 
 impl PartQueues {
-    /// Adds a part, or the same one of another segment.
+    /// Adds a part, or replaces it with the same part in another segment.
     pub(super) fn push(&mut self, peer: u16, sequence: u64, part: QueuedPart) {
         let queue = self.queue(peer);
         queue.bytes += part.request.len();
@@ -124,14 +124,14 @@ impl PartQueues {
         queue.or_insert_with(|| PartQueue::new(Instant::now()))
     }
 
-    /// Removes the parts that a peer has received, as the journal says.
+    /// Removes the parts that a peer has received according to the journal.
     pub(super) fn replay_forwarded(&mut self, peer: u16, sequence: u64) {
         let queue = self.queue(peer);
         queue.remove(sequence);
         queue.recorded = queue.received;
     }
 
-    /// A peer responded: it has all parts up to this sequence.
+    /// Records a peer's response: it has received all parts up to this sequence.
     pub(super) fn forwarded(&mut self, peer: u16, sequence: u64, now: Instant) {
         let queue = self.queue(peer);
         queue.last_response = now;
@@ -144,7 +144,7 @@ impl PartQueues {
         }
     }
 
-    /// The peers of which the journal does not have the last sequence received, with that.
+    /// The peers whose last sequence received is not in the journal yet, each with that sequence.
     pub(super) fn unrecorded(&self) -> Vec<(u16, u64)> {
         let queues = self.by_peer.iter();
         let unrecorded = queues.filter(|(_, queue)| queue.recorded < queue.received);
@@ -153,7 +153,7 @@ impl PartQueues {
             .collect()
     }
 
-    /// The journal has the sequence up to which a peer has received all.
+    /// Marks this sequence, up to which a peer has received all parts, as recorded in the journal.
     pub(super) fn recorded(&mut self, peer: u16, sequence: u64) {
         self.queue(peer).recorded = sequence;
     }
@@ -179,7 +179,7 @@ impl PartQueues {
         here.map(|(place, part)| (place, part.clone())).collect()
     }
 
-    /// A part was moved to another segment of the journal.
+    /// Records that a part was moved to another segment of the journal.
     pub(super) fn set_segment(&mut self, place: PartPlace, segment: u64) {
         let queue = self.by_peer.get_mut(&place.peer);
         let part = queue.and_then(|queue| queue.parts.get_mut(&place.sequence));
@@ -289,7 +289,7 @@ impl PartQueues {
     }
 }
 
-/// The age of spans that are there: zero would mean that there are none.
+/// The age of waiting spans; never zero, which would mean that there are none.
 fn age(accepted: Instant, now: Instant) -> Duration {
     let age = now.saturating_duration_since(accepted);
     age.max(Duration::from_millis(1))
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_bounded_and_large_parts_alone() {
+    fn calls_are_bounded_and_large_parts_go_alone() {
         let now = Instant::now();
         let mut queues = PartQueues::default();
         for (sequence, bytes) in [(1, 3 << 20), (2, 1 << 20), (3, 9 << 20), (4, 1)] {

@@ -21,7 +21,7 @@ use crate::{
     tail::TailSampler,
 };
 
-/// What a forwarder continues with after a restart.
+/// Counts of the state with which a forwarder continues after a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Requests read from the journal.
@@ -32,8 +32,8 @@ pub struct Recovery {
     pub traces_waiting: u64,
     /// Parts of requests that wait again for other samplers.
     pub parts_waiting: u64,
-    /// Spans that were kept and not confirmed as sent. They are sent again, of which those that
-    /// were in flight may arrive twice.
+    /// Spans that were kept and not confirmed as sent. They are sent again; those that were in
+    /// flight may arrive twice.
     pub resent: u64,
     /// Files of the journal of which the rest could not be read.
     pub corrupt_files: u64,
@@ -133,7 +133,8 @@ impl<'a> Recovering<'a> {
         self.parts.push(part.to, sequence, queued);
     }
 
-    /// A time of a record. One in the future, by a clock that was set, is the present.
+    /// Converts the time of a record. A time in the future counts as the present: the clock may
+    /// have been set back.
     fn instant(&self, unix_ms: u64) -> Instant {
         let age = Duration::from_millis(self.now_unix_ms.saturating_sub(unix_ms));
         self.now.checked_sub(age).unwrap_or(self.now)

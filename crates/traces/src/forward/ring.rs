@@ -10,7 +10,7 @@
 //!    has not visited.
 //! 3. If there is none, it goes to the current owner, which begins the trace.
 //!
-//! Samplers learn of rings at different times. No two of them begin the same trace nevertheless:
+//! Samplers learn of rings at different times. Nevertheless, no two of them begin the same trace:
 //!
 //! - A sampler that receives a span first adopts the sender's rings if they are newer, and never
 //!   returns to older ones.
@@ -19,8 +19,8 @@
 //!   them could later begin it only with newer rings, in which the sampler that has begun it is a
 //!   former owner: it would be asked first.
 //!
-//! Without the second condition, a sampler could count as visited that began the trace since, with
-//! rings between the two.
+//! Without the second condition, a sampler that began the trace after the visit, with rings of a
+//! generation in between, would still count as visited.
 //!
 //! The second condition also needs each former ring to stay active until its owners have forgotten
 //! the traces that they began.
@@ -70,7 +70,7 @@ pub struct Visited {
 pub struct Hop {
     /// The ordinal of the sampler to send it to.
     pub to: u16,
-    /// The samplers visited, with the one that sends it.
+    /// The samplers visited, including the one that sends it.
     pub visited: Visited,
 }
 
@@ -82,11 +82,11 @@ impl Ring {
         }
     }
 
-    /// The member with the greatest hash. One member more takes traces from all others and moves
-    /// none between them.
+    /// The member with the greatest hash. An additional member takes traces from all others and
+    /// moves none between them.
     ///
-    /// All samplers of a stack have to agree, also those of different versions. So the hash has no
-    /// secret, and must not change.
+    /// All samplers of a stack have to agree, including those of different versions. So the hash
+    /// has no secret seed, and must not change.
     fn owner(self, trace: TraceId) -> u16 {
         let id = trace.to_bytes();
         (0..self.members)
@@ -131,7 +131,7 @@ impl Rings {
     }
 
     /// Returns whether a sampler is a member of any of the rings. Otherwise it owns no traces, and
-    /// should receive spans from no one but its peers.
+    /// should receive spans only from its peers.
     #[must_use]
     pub fn has_member(&self, ordinal: u16) -> bool {
         self.rings().any(|ring| ordinal < ring.members)
@@ -155,7 +155,7 @@ impl Rings {
             .any(|ring| ordinals & bit(ring.owner(trace)) != 0)
     }
 
-    /// Replaces these rings by newer ones; returns whether they are newer.
+    /// Replaces these rings with newer ones; returns whether they are newer.
     pub fn adopt(&mut self, other: Self) -> bool {
         let is_newer = other.generation > self.generation;
         if is_newer {
@@ -164,7 +164,7 @@ impl Rings {
         is_newer
     }
 
-    /// The next step of a span at the sampler `own`, which has to have adopted the sender's rings;
+    /// The next step of a span at the sampler `own`, which must have adopted the sender's rings;
     /// `None` if it stays there.
     ///
     /// With one ring only its owner knows a trace, and `is_known` is not called: spans can be

@@ -43,11 +43,11 @@ pub(super) struct State {
     pub(super) parts_rejected: u64,
     /// No more requests are accepted.
     pub(super) is_leaving: bool,
-    /// The shutdown ends although spans are left.
+    /// The shutdown ends even if spans are left.
     pub(super) has_given_up: bool,
     /// No more batches come after those that are complete.
     pub(super) is_drained: bool,
-    /// Nothing is written to the journal, and nothing is done that would have to be.
+    /// Nothing is written to the journal, and nothing is done that would need a record.
     pub(super) is_journal_closed: bool,
 }
 
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// Continues with the state of a journal. This one has only rules.
+    /// Replaces this state, which has only rules, with that of a journal, and keeps the rules.
     pub(super) fn replace(&mut self, mut opened: Self) {
         opened.sampler.take_rules(&mut self.sampler);
         *self = Self {
@@ -178,7 +178,7 @@ impl State {
         }
     }
 
-    /// The next batch to send. None is begun that the journal cannot confirm.
+    /// The next batch to send. None is handed out that the journal cannot confirm.
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         if self.is_journal_closed {
             return None;
@@ -190,7 +190,8 @@ impl State {
         Some(batch)
     }
 
-    /// Frees the room of a batch that was sent. Returns whether the journal is to confirm it.
+    /// Frees the room of a batch that was sent. Returns whether it should be confirmed in the
+    /// journal.
     pub(super) fn sent(&mut self, batch: &Batch) -> bool {
         let has_journal = self.outgoing.tracker.is_some();
         match has_journal {

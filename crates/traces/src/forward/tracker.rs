@@ -28,7 +28,7 @@ pub(super) struct Tracker {
     resent: u64,
 }
 
-/// What keeps a segment from being deleted.
+/// The uses of a segment, which keep it from being deleted.
 #[derive(Clone, Copy, Debug, Default)]
 struct SegmentUse {
     /// The traces that wait and have their first span in it.
@@ -38,7 +38,7 @@ struct SegmentUse {
 }
 
 impl Tracker {
-    /// Discards the spans before the confirmed place until the replay ends.
+    /// Creates a tracker that discards the spans before the confirmed place until the replay ends.
     pub(super) fn replaying() -> Self {
         Self {
             position: Position::default(),
@@ -88,7 +88,7 @@ impl Tracker {
         self.place(record, segment);
     }
 
-    /// The effects of a record follow whose segment is deleted.
+    /// The effects of a record follow, whose segment is deleted.
     pub(super) fn begin_deleted(&mut self) {
         self.position = Position::default();
     }

@@ -1,4 +1,4 @@
-//! Writes spans of a request as another encoded `ExportTraceServiceRequest`.
+//! Writes some spans of a request as a new encoded `ExportTraceServiceRequest`.
 
 use std::ptr;
 
@@ -10,17 +10,17 @@ use crate::{
     span::{NewSource, NewSpan},
 };
 
-/// Spans of one request for another one, in their order. Neighbours share their resource and scope,
-/// so that the new request has at most as many of them as the other one.
+/// Some spans of a request, in their order, from which a new request is written. Consecutive spans
+/// of a resource or scope share it, so the new request has at most as many as the original.
 #[derive(Debug, Default)]
 pub(super) struct RequestWriter<'a> {
     spans: Vec<Span<'a>>,
 }
 
-/// A span with its resource and scope, in pieces of the request that it is from.
+/// A span with its resource and scope, as pieces of the request that it is from.
 ///
-/// Those of neighbours are compared by their places: a resource may be longer than thousands of
-/// spans.
+/// The resources and scopes of consecutive spans are compared by address: a resource may be longer
+/// than thousands of spans.
 #[derive(Debug)]
 struct Span<'a> {
     resource: &'a [&'a [u8]],

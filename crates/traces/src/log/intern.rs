@@ -55,7 +55,7 @@ pub(crate) struct Interned {
     pub(super) service: u16,
     /// A source with the same resource, and the serial number of its segment.
     pub(super) sibling: Option<(u64, Source)>,
-    /// The index of its resource in a batch, and the serial number of that.
+    /// The serial number of a batch, and the index of its resource there.
     pub(super) resource: Option<(u64, u16)>,
 }
 

@@ -1,8 +1,8 @@
-//! Removal: for a log whose traces are removed one by one, in any order.
+//! Removal of traces from a log one by one, in any order.
 //!
 //! A segment is freed once its traces and those of all older segments are removed: the spans of a
-//! trace may be in any segment from its first one on. So a few traces that wait for long would keep
-//! all younger segments; [`Log::carry`] moves them to the end.
+//! trace may be in any segment from its first one on. So a few traces that wait long would keep all
+//! younger segments; [`Log::carry`] moves them to the end.
 
 use std::time::Instant;
 

@@ -168,8 +168,7 @@ pub(crate) fn span_attributes<'a>(
     });
 }
 
-/// Copies an encoded `Span` without its attributes of this name, if it has any; returns whether it
-/// does.
+/// Copies an encoded `Span` without its attributes of this name; returns whether it has any.
 pub(crate) fn copy_without_attribute(body: &[u8], name: &str, copy: &mut Vec<u8>) -> bool {
     copy.clear();
     let (mut copied, mut end) = (0, 0);

@@ -7,7 +7,7 @@ use spoor_policy::{Namespace, PolicyKey, PolicyName, RuleName, Version};
 
 use crate::KeepReason;
 
-/// The most versions whose counts are kept apart. The control plane knows as many.
+/// The most versions whose counts are kept apart. The control plane remembers as many.
 const MAX_VERSIONS: usize = 32;
 
 /// Decisions by the rules of one version on traces at the places of one policy.
@@ -123,8 +123,8 @@ impl Counts {
         }
     }
 
-    /// Counts a decision by a policy on a trace of so many spans. `kept` is the reason if the trace was
-    /// kept.
+    /// Counts a decision by a policy on a trace with this number of spans. `kept` is the reason if
+    /// the trace was kept.
     #[inline]
     pub(super) fn count(&mut self, policy: PolicyRef<'_>, kept: Option<&KeepReason>, spans: usize) {
         let Some((_, policies)) = self.versions.back_mut() else {

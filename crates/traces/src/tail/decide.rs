@@ -25,7 +25,7 @@ pub(super) struct Decided<'t> {
 }
 
 impl Decided<'_> {
-    /// A trace on which no policy decides is kept.
+    /// Keeps a trace on which no policy decides.
     fn without_policy(kept: KeepReason) -> Self {
         Self {
             kept: Some(kept),

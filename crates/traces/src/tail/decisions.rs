@@ -18,9 +18,9 @@ pub(crate) enum Decision {
 
 /// The decisions of the last minutes, by the hash of the trace ID.
 ///
-/// An entry has 8 bytes: 48 bits of the hash and 16 for the decision. Of a million remembered
-/// traces, one is mistaken for another with a probability of 1 in 280 million for each new trace.
-/// Generations are forgotten whole.
+/// An entry has 8 bytes: 48 bits of the hash and 16 for the decision. With a million remembered
+/// traces, a new trace is mistaken for one of them with a probability of 1 in 280 million.
+/// Generations are forgotten as a whole.
 pub(crate) struct Decisions {
     generations: VecDeque<Generation>,
     /// The most entries, over all generations.
@@ -36,7 +36,7 @@ struct Generation {
 #[derive(Clone, Copy)]
 struct Entry(u64);
 
-/// Each generation contains the decisions of this part of the retention.
+/// The number of generations that the retention consists of.
 const GENERATIONS: u32 = 3;
 
 impl Entry {
@@ -102,7 +102,8 @@ impl Decisions {
             newest.entries.len() >= max || now.saturating_duration_since(newest.began) >= age
         };
         if self.generations.back().is_none_or(is_full) {
-            // With one more than the retention consists of, the oldest decisions have passed it.
+            // With one more than the retention consists of, the oldest decisions have passed it,
+            // or there are too many.
             if self.generations.len() > GENERATIONS as usize {
                 self.generations.pop_front();
             }

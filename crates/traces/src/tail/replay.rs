@@ -21,7 +21,7 @@ impl TailSampler {
         self.gathering.oldest();
     }
 
-    /// Makes a decision of a journal.
+    /// Applies a decision of a journal.
     pub(crate) fn replay_decision(
         &mut self,
         id: TraceId,

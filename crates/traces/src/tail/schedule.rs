@@ -20,13 +20,13 @@ use crate::{
 /// them on asynchronous threads. Traces may be large and rules many, so a limit on the number of
 /// decisions would not bound the time.
 const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
-/// The segments of traces that wait for more than this many times the decision wait are freed, and
-/// these traces carried to the end of the log.
+/// Traces that wait for more than this many times the decision wait are carried to the end of the
+/// log, so that their segments can be freed.
 const MAX_SEGMENT_WAITS: u32 = 2;
 
 impl TailSampler {
-    /// Decides on at most `max` traces whose wait is over, also for the spans of peers, for at most
-    /// [`MAX_DECISION_TIME`]; returns whether there are more.
+    /// Decides on at most `max` traces whose wait is over, including that for the spans of peers,
+    /// for at most [`MAX_DECISION_TIME`]; returns whether there are more.
     pub(crate) fn decide_due(
         &mut self,
         now: Instant,
@@ -54,8 +54,8 @@ impl TailSampler {
         self.carry_slow(now, started)
     }
 
-    /// Carries traces that wait for long to the end of the log, which frees the segments in which
-    /// they began; returns whether there are more.
+    /// Carries traces that have waited long to the end of the log, which frees the segments in
+    /// which they began; returns whether there are more.
     fn carry_slow(&mut self, now: Instant, started: Instant) -> bool {
         let age = self.settings.decision_wait * MAX_SEGMENT_WAITS;
         let Some(before) = now.checked_sub(age) else {
@@ -65,7 +65,7 @@ impl TailSampler {
             if started.elapsed() > MAX_DECISION_TIME {
                 return true;
             }
-            // In a full log the memory bound decides.
+            // In a full log, the bound on memory determines when the traces are decided.
             let Ok(carried) = self.gathering.carry(at) else {
                 return false;
             };

@@ -24,7 +24,7 @@ impl Tick {
         (self.0 % NOTES) as u32
     }
 
-    /// The tick of a note: of those with this note the one next to this tick.
+    /// The tick of a note: of the ticks with this note, the one nearest to this tick.
     pub(super) fn of_note(self, note: u32) -> Self {
         let ahead = (u64::from(note) + NOTES - self.0 % NOTES) % NOTES;
         match ahead < NOTES / 2 {

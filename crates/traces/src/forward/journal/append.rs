@@ -23,8 +23,8 @@ impl Journal {
         Ok(self.number())
     }
 
-    /// Appends a request that was divided, or that a peer has sent. It may be as large as the journal:
-    /// a peer would repeat one that is refused for ever.
+    /// Appends a request that was divided, or that a peer has sent. One from a peer may be as large
+    /// as the journal: if it were refused, the peer would repeat it for ever.
     pub(in crate::forward) fn append_routed(
         &mut self,
         routed: &Routed<'_>,
@@ -48,8 +48,8 @@ impl Journal {
         is_gathered: bool,
         is_from_peer: bool,
     ) -> Result<Appended, JournalError> {
-        let part = if is_from_peer { 1 } else { 2 };
-        self.check_room(body.len(), self.settings.max_bytes / part)?;
+        let divisor = if is_from_peer { 1 } else { 2 };
+        self.check_room(body.len(), self.settings.max_bytes / divisor)?;
         let flags = NUMBERED | if is_gathered { GATHERED } else { 0 };
         let time = unix_ms();
         self.roll_if_full(time)?;
@@ -79,8 +79,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends decisions made now, with the reasons of these numbers. They are not bounded, since
-    /// without them nothing can be deleted.
+    /// Appends decisions made now; `reason` returns the reason with a number. They are not bounded,
+    /// since without them nothing can be deleted.
     pub(in crate::forward) fn append_decisions(
         &mut self,
         decided: &[(TraceId, Decision)],
@@ -134,7 +134,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes the parts of a segment to the active one, whatever room there is.
+    /// Writes the parts of a segment to the active one, even beyond the limit.
     pub(super) fn move_parts(
         &mut self,
         segment: u64,
@@ -160,6 +160,7 @@ impl Journal {
         Ok(())
     }
 
+    /// Numbers the record that was just appended.
     fn number(&mut self) -> Appended {
         let record = self.next_record;
         self.next_record += 1;

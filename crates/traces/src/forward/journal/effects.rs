@@ -27,12 +27,12 @@ impl Outcome {
 
 /// The state that a journal's records are applied to, in their order.
 pub(in crate::forward) trait Replay {
-    /// The spans before this place were sent. Comes first, and again with an earlier place when
+    /// The spans before this place were sent. Called first, and again with an earlier place when
     /// records are skipped.
     fn confirmed(&mut self, confirmed: Position);
 
-    /// The effects of this record follow, which was written at this time. Records of segments that
-    /// are deleted have the number 0.
+    /// The effects of this record follow, which was written at this time. The number of a record in
+    /// a deleted segment is given as 0.
     fn begin(&mut self, record: u64, segment: u64, time: u64);
 
     /// A request; returns the traces that it passed straight on, or `None` if it is invalid.

@@ -148,7 +148,8 @@ fn write_all(mut file: &File, header: &[u8], body: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the part of a record at the end of a segment: it is the last one only now.
+/// Removes the part of a record at the end of a segment: a torn end is valid only in the last
+/// segment, which this one will no longer be.
 pub(super) fn cut(path: &Path, len: u64) -> Result<(), JournalError> {
     let failed = |source| JournalError::Append {
         path: path.to_owned(),

@@ -18,9 +18,9 @@ pub struct JournalId([u8; 16]);
 const TIME_BYTES: usize = 6;
 
 impl JournalId {
-    /// The file in a journal's folder, before which the folder has no journal.
+    /// The name of the file with the ID. A folder has a complete journal only if it has this file.
     pub const FILE: &str = "id";
-    /// No journal has this ID, since its time is later.
+    /// No journal has this ID, since the time in an ID is later than 1970.
     pub(super) const ZERO: Self = Self([0; 16]);
 
     /// Creates an ID from its bytes.

@@ -38,7 +38,7 @@ pub(super) fn encode(reason: &KeepReason) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a reason. The trace of one that only a later version knows is kept, too.
+/// Decodes a reason. A trace is also kept if only a later version knows its reason.
 pub(super) fn decode(bytes: &[u8]) -> KeepReason {
     known(bytes).unwrap_or(KeepReason::UnnamedPolicy)
 }

@@ -117,17 +117,19 @@ pub(super) struct RememberedFiles {
     open: Option<File>,
     /// The decisions that could not be written yet.
     unwritten: VecDeque<(u64, u64, Remembered)>,
-    /// The last segment of which the decisions are in a file.
+    /// The last segment whose decisions are in a file.
     last_segment: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct RememberedFile {
-    /// The first segment of which it has decisions.
+    /// The first segment whose decisions it has.
     pub(super) number: u64,
     pub(super) bytes: u64,
-    /// The times of its first and its last block.
+    /// The time of its first block; zero in a file of an earlier process, to which nothing is
+    /// appended.
     pub(super) first_time: u64,
+    /// The time of its last block.
     pub(super) last_time: u64,
 }
 
@@ -151,7 +153,7 @@ impl RememberedFiles {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// The last segment of which the decisions are in a file.
+    /// The last segment whose decisions are in a file.
     pub(super) fn last_segment(&self) -> u64 {
         self.last_segment
     }

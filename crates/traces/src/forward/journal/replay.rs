@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{KeepReason, TraceId, forward::position::Position, tail::DECISION_RETENTION};
 
-/// What was read from a journal.
+/// Counts of the records that were read from a journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::forward) struct Replayed {
     pub(in crate::forward) requests: u64,
@@ -141,7 +141,7 @@ struct Segment {
 
 impl<R: Replay> Pass<'_, R> {
     /// Reads the remembered decisions of segments that are deleted; returns the files and the last
-    /// segment of which they have the decisions.
+    /// segment whose decisions they have.
     fn read_remembered(
         &mut self,
         segments: &[u64],
@@ -187,7 +187,8 @@ impl<R: Replay> Pass<'_, R> {
         Ok((files, last_segment))
     }
 
-    /// Applies the decisions of a segment, or keeps them until it is their turn.
+    /// Applies the decisions of a deleted segment, or keeps them until it is their turn. A segment
+    /// that still exists has its decisions itself.
     fn remember(&mut self, block: Block, segments: &[u64]) {
         let is_first = segments.first().is_none_or(|first| block.segment < *first);
         if is_first {
@@ -359,7 +360,7 @@ impl<R: Replay> Pass<'_, R> {
 
     /// Skips an intact record that this version does not understand.
     fn skip_record(&mut self, path: &Path, offset: u64) {
-        // The first one is logged: a later version may have written most of the journal.
+        // Only the first one is logged: a later version may have written most of the journal.
         if self.replayed.skipped_records == 0 {
             let path = path.display();
             tracing::warn!(%path, offset, "skipped an unknown record of the journal");

@@ -27,7 +27,7 @@ pub(in crate::forward) struct RoutedPart<'a> {
     pub(in crate::forward) request: &'a [u8],
 }
 
-/// A part that was in a segment that is deleted.
+/// A part of a segment that is about to be deleted, written again to the active one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::forward) struct Moved<'a> {
     pub(in crate::forward) sequence: u64,

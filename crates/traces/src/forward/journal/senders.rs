@@ -7,7 +7,7 @@ use super::{JournalId, record::Fields};
 pub(in crate::forward) struct Senders(Vec<(JournalId, u64)>);
 
 /// The most journals. A stack has at most 64 samplers; each has another journal only after the loss
-/// of its volume. Parts of a journal that is forgotten may be repeated.
+/// of its volume. Parts of a forgotten journal may be accepted twice.
 const MAX_SENDERS: usize = 256;
 
 impl Senders {

@@ -52,7 +52,7 @@ impl Origin {
 }
 
 impl Appender<'_> {
-    /// Accepts a request of a Collector, which may be divided already.
+    /// Accepts a request from a Collector, which may be divided already.
     pub(in crate::forward) fn accept(
         &mut self,
         request: &[u8],
@@ -72,8 +72,8 @@ impl Appender<'_> {
         self.route(request, scanned, origin, divided)
     }
 
-    /// Accepts a part of a peer, unless it was received before. `None` stands for a part that cannot
-    /// be read: the peer would repeat it for ever.
+    /// Accepts a part from a peer, unless it was received before. A part that cannot be read, for
+    /// which `scanned` is `None`, is counted and not refused: the peer would repeat it for ever.
     pub(in crate::forward) fn accept_part(
         &mut self,
         (from, part): (JournalId, &ForwardedPart),
@@ -117,7 +117,7 @@ impl Appender<'_> {
         let (true, Some(journal)) = (is_newer, &mut *self.journal) else {
             return is_newer;
         };
-        // By their segments, the traces that began before are distinguished from later ones.
+        // Their segments distinguish the traces that began before from later ones.
         let segment = journal.begin_segment().unwrap_or_else(|error| {
             journal.warn(&error);
             // Traces of the present segment count as earlier ones, too.
@@ -129,7 +129,7 @@ impl Appender<'_> {
         true
     }
 
-    /// Divides a request, writes the division and takes it into effect.
+    /// Divides a request, writes the division and puts it into effect.
     fn route(
         &mut self,
         request: &[u8],
@@ -238,8 +238,8 @@ impl Appender<'_> {
         Ok(Some(appended))
     }
 
-    /// Appends the sequences up to which peers have received all parts. Without that, they are sent
-    /// again after a restart, and ignored.
+    /// Appends the sequences up to which peers have received all parts. Without these records, the
+    /// parts would be sent again after a restart, and ignored.
     pub(super) fn record_forwarded(&mut self) {
         let Some(journal) = &mut *self.journal else {
             return;
@@ -254,8 +254,8 @@ impl Appender<'_> {
         }
     }
 
-    /// Divides the parts again that wait for samplers that were removed: the claim of a deleted
-    /// stack may have some. Without peers, all of them stay here.
+    /// Divides again the parts that wait for samplers that were removed: the persistent volume of a
+    /// deleted stack may have some. Without peers, all of them stay here.
     pub(in crate::forward) fn divide_abandoned(&mut self, now: Instant) {
         for _ in 0..MAX_DIVIDED_AGAIN {
             let Some((place, part)) = first_abandoned(&self.state.lock(), now) else {
@@ -289,7 +289,7 @@ fn first_abandoned(state: &State, now: Instant) -> Option<(PartPlace, QueuedPart
         return None;
     }
     let Some(peers) = &state.peers else {
-        // Nothing calls them, so there is no response to wait for.
+        // Nothing is sent to them, so there is no response to wait for.
         return state.parts.first_abandoned(|_| false, now + MAX_SILENCE);
     };
     let is_peer = |ordinal| peers.has_member(ordinal) && ordinal != peers.own;

@@ -23,7 +23,7 @@ impl State {
         peers.is_some_and(|peers| peers.rings().is_none())
     }
 
-    /// The rings in force and the own ordinal, to divide requests by.
+    /// The rings in force and this sampler's ordinal, by which requests are divided.
     pub(in crate::forward) fn rings(&self) -> Option<(&Rings, u16)> {
         let peers = self.peers.as_ref()?;
         Some((peers.rings()?, peers.own))
@@ -35,15 +35,16 @@ impl State {
         received.unwrap_or_default()
     }
 
-    /// Lets traces wait of which peers may have spans.
+    /// Delays decisions on traces that peers may have spans of.
     pub(in crate::forward) fn wait_for_peers(&mut self, now: Instant) {
         let peers = self.peers.as_ref();
         let until = peers.and_then(|peers| peers.decision_time(now));
         self.sampler.set_due_until(until);
     }
 
-    /// Checks that the other samplers have room for the spans of a Collector, since this sampler
-    /// would have to hold them.
+    /// Checks that a request from a Collector may be accepted: this sampler is a member of a ring,
+    /// its journal has room, and no owner of the traces is saturated, whose spans it would have to
+    /// hold.
     pub(in crate::forward) fn check_peers(
         &self,
         scanned: &Scanned<'_>,
@@ -55,8 +56,8 @@ impl State {
         let Some(rings) = peers.rings().filter(|_| peers.is_member()) else {
             return Err(AcceptError::NotServing);
         };
-        // The rest of the journal is for the parts of peers: these must not be refused for what
-        // Collectors have sent, or two full samplers would refuse each other's parts.
+        // The rest of the journal is for the parts of peers. If these were refused because of spans
+        // from Collectors, two full samplers would refuse each other's parts.
         if rings.max_members() > 1 && is_journal_nearly_full {
             return Err(AcceptError::Journal);
         }
@@ -74,7 +75,7 @@ impl State {
         peers.map_or(0, |peers| self.parts.saturated(peers.max_pending_bytes()))
     }
 
-    /// The division of a request: this one, unless the rings have changed since.
+    /// The division of a request: `divided`, unless the rings have changed since.
     pub(in crate::forward) fn divide<'a>(
         &self,
         scanned: &Scanned<'_>,
@@ -103,7 +104,8 @@ impl State {
         self.sampler.is_known(trace, hash) || self.outgoing.is_passed(hash)
     }
 
-    /// Adds the parts of a record to their queues. A sampler had accepted their spans at this time.
+    /// Adds the parts of a record to their queues. `accepted` is the time at which a sampler
+    /// accepted their spans from a Collector.
     pub(in crate::forward) fn push(
         &mut self,
         parts: Vec<Part>,
