@@ -140,7 +140,6 @@ mod tests {
 
     use opentelemetry_proto::tonic::{
         collector::trace::v1::ExportTraceServiceRequest,
-        common::v1::{AnyValue, KeyValue, any_value::Value},
         trace::v1::{ScopeSpans, Span},
     };
     use prost::Message;
@@ -150,7 +149,7 @@ mod tests {
     use super::{Annotation, Buffers, POLICY};
     use crate::{
         KeepReason,
-        forward::tests::process::{ROOT, request},
+        forward::tests::process::{ROOT, attribute, request},
         memory::Reservation,
         scan::scan,
     };
@@ -170,16 +169,6 @@ mod tests {
         KeepReason::Otherwise {
             policy: policy(),
             rate: "50%".parse().unwrap(),
-        }
-    }
-
-    fn attribute(key: &str, value: &str) -> KeyValue {
-        KeyValue {
-            key: key.to_owned(),
-            value: Some(AnyValue {
-                value: Some(Value::StringValue(value.to_owned())),
-            }),
-            ..KeyValue::default()
         }
     }
 
@@ -231,7 +220,7 @@ mod tests {
         assert_eq!(after, before);
     }
 
-    /// The flag 2 says that the trace ID is random.
+    /// The flag 2 means that the trace ID is random.
     #[rstest]
     #[case::threshold("ot=th:0", 2, "ot=th:8")]
     #[case::same("ot=th:8", 2, "ot=th:8")]

@@ -1,4 +1,4 @@
-//! Files of a journal that are damaged or made by hand.
+//! Files of a journal that are damaged or written by hand.
 
 #![allow(clippy::unwrap_used)]
 
@@ -94,7 +94,7 @@ fn torn_end_is_ignored_at_every_offset() {
         let found = (torn.recovery.requests, torn.recovery.decisions);
         assert!(found >= last, "{len} bytes: {found:?} after {last:?}");
         last = found;
-        // Its end is cut, so that it is whole when it is no longer the last one.
+        // The torn end was cut off, so the segment is whole when it is no longer the last one.
         let again = torn.kill();
         assert_eq!(again.recovery.corrupt_files, 0, "{len} bytes");
         assert_eq!(again.recovery.requests, found.0, "{len} bytes");

@@ -42,7 +42,7 @@ fn owners_stay_the_same_in_all_versions() {
 }
 
 #[test]
-fn another_member_takes_its_share_and_moves_no_others() {
+fn additional_member_takes_only_its_share() {
     const COUNT: u64 = 30_000;
     let (two, three) = (Ring::new(2).unwrap(), Ring::new(3).unwrap());
     let mut taken = 0;
@@ -229,7 +229,7 @@ impl Samplers {
         self.lists.push(rings(generation, &[current]));
     }
 
-    /// Tells all samplers the newest list, and delivers all spans.
+    /// Gives all samplers the newest list, and delivers all spans.
     fn agree(&mut self) {
         let newest = self.newest().clone();
         for sampler in &mut self.samplers {
@@ -243,7 +243,7 @@ impl Samplers {
         while let Some(queue) = self.waiting().first() {
             self.deliver(*queue, false);
             delivered += 1;
-            assert!(delivered < 100_000, "a span goes round in circles");
+            assert!(delivered < 100_000, "a span never arrives at an owner");
         }
     }
 

@@ -5,7 +5,7 @@
 use rstest::rstest;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Process, ROOT, SpanNumber, copy, request, spans_of, table};
+use super::process::{Process, ROOT, SpanNumber, accept, copy, request, spans_of, table};
 use crate::{
     Forwarder, ForwarderSettings,
     forward::{Rings, is_journal_file},
@@ -24,7 +24,7 @@ fn closed_journal_continues_elsewhere() {
     let last_record = process.journaled.appender().close();
     assert!(last_record.is_some());
     assert_eq!(last_record, Some(process.state().last_record()));
-    // Nothing happens that the copy would not know.
+    // Nothing happens that a copy of the files would miss.
     let refused = process.accept(&request(&[(2, 3)], 0));
     assert_eq!(refused, Err(AcceptError::NotServing));
     assert!(!process.decide_some(TailSampler::decide_waiting));
@@ -59,17 +59,14 @@ async fn journal_may_be_opened_later() {
 
     let stop = CancellationToken::new();
     let forwarder = Forwarder::start_without_journal(settings.clone(), stop);
-    let accept = || {
-        let mut reservation = forwarder.receiver.memory().reservation();
-        let request = request(&[(2, 3)], 0);
-        forwarder.receiver.accept(&request, &mut reservation).err()
-    };
-    assert_eq!(accept(), Some(AcceptError::NotServing));
+    let request = request(&[(2, 3)], 0);
+    let refused = accept(&forwarder, &request);
+    assert_eq!(refused.err(), Some(AcceptError::NotServing));
     assert_eq!(forwarder.journal_id(), None);
     forwarder.open_journal(&settings).unwrap();
     assert_eq!(forwarder.journal_id(), process.state().journal_id);
     assert_eq!(forwarder.recovery().traces_waiting, 1);
-    assert_eq!(accept(), None);
+    assert_eq!(accept(&forwarder, &request).err(), None);
 }
 
 /// The custody of a sampler whose peers do not run either.
@@ -101,7 +98,7 @@ async fn parts_for_peers_are_decided_without_them() {
 }
 
 #[test]
-fn other_files_take_room_of_the_journal() {
+fn other_files_lower_the_limit_of_the_journal() {
     let mut process = Process::start(LARGE);
     assert!(process.journaled.appender().has_room_beside(LARGE / 2));
     assert!(!process.journaled.appender().has_room_beside(LARGE));

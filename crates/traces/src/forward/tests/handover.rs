@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Process, ROOT, SpanNumber, copy, request, spans_in, table};
+use super::process::{Process, ROOT, SpanNumber, accept, copy, request, spans_in, table};
 use crate::{
     Forwarder, ForwarderSettings, TraceId,
     forward::{JournalId, PeerSettings, Rings, Visited, journal::unix_ms},
@@ -203,12 +203,12 @@ fn collectors_wait_for_a_full_peer() {
     let accepted = accepted.count();
     // A fifth of the journal, and one more.
     assert!((20..30).contains(&accepted), "{accepted}");
-    // Its own traces have room, and so has what peers send.
+    // There is room for its own traces, and for those from peers.
     first.accept(&request(&owned_by(0, 1), 0)).unwrap();
     second.accept(&request(&owned_by(0, 2)[1..], 0)).unwrap();
     assert_eq!(second.forward(&mut first, 1, false), 1);
     assert_eq!(first.state().saturated(), 0b10);
-    // The other one passes this on to Collectors, too.
+    // The other sampler refuses Collectors for this reason, too.
     let own = request(&others[99..], 0);
     assert_eq!(second.accept(&own), Err(AcceptError::PeerFull));
     first.forward(&mut second, 99, false);
@@ -314,28 +314,28 @@ fn decisions_wait_for_the_spans_of_peers() {
     let [mut first, _] = pair(LARGE);
     first.set_table(table(true, "0%"));
     first.accept(&request(&owned_by(0, 1), 0)).unwrap();
-    let waits_until = |process: &mut Process, waits: bool| {
+    let waiting_traces = |process: &mut Process, is_expected: bool| {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             // After it is due.
             let later = Instant::now() + Duration::from_millis(20);
             process.decide_some(|sampler, outgoing| sampler.decide_due(later, 10, outgoing));
             let traces = process.totals().traces_gathering;
-            if (traces > 0) == waits || Instant::now() > deadline {
+            if (traces > 0) == is_expected || Instant::now() > deadline {
                 break traces;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     };
-    assert_eq!(waits_until(&mut first, true), 1);
+    assert_eq!(waiting_traces(&mut first, true), 1);
     let mut first = first.kill();
     first.set_table(table(true, "0%"));
-    assert_eq!(waits_until(&mut first, true), 1);
+    assert_eq!(waiting_traces(&mut first, true), 1);
     let until = Instant::now() + Duration::from_secs(20);
     if let Some(peers) = &mut first.state().peers {
         peers.record_report(1, until, until);
     }
-    assert_eq!(waits_until(&mut first, false), 0);
+    assert_eq!(waiting_traces(&mut first, false), 0);
 }
 
 #[test]
@@ -385,12 +385,8 @@ async fn parts_are_handed_out_until_they_are_received() {
         let forwarder = forwarder.clone();
         async move { forwarder.next_forward(1).await }
     });
-    let mut reservation = forwarder.receiver.memory().reservation();
     let others = owned_by(1, 2);
-    let accepted = forwarder
-        .receiver
-        .accept(&request(&others, 0), &mut reservation);
-    assert!(accepted.is_ok(), "{accepted:?}");
+    accept(&forwarder, &request(&others, 0)).unwrap();
     assert_eq!(forwarder.forward_pending().len(), 1);
     assert!(forwarder.forward_pending()[0].1 > 0);
     let _either = waiting.await.unwrap();

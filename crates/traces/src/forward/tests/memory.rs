@@ -8,7 +8,7 @@ use spoor_policy::Version;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Process, ROOT, SpanNumber, request, table};
+use super::process::{Process, ROOT, SpanNumber, accept, request, table};
 use crate::{
     Forwarder, ForwarderSettings, OutOfMemory, ScanError, TailSettings, receiver::AcceptError,
     tail::DECISION_RETENTION,
@@ -33,11 +33,7 @@ async fn request_is_refused_until_there_is_room() {
     forwarder.set_tail(version, table(true, "0%"));
     // A request of another sender was refused, so requests do not cause early decisions.
     forwarder.shared.state().sampler.record_refusal(0);
-    let accept = |trace: u64| {
-        let mut reservation = forwarder.receiver.memory().reservation();
-        let request = request(&[(trace, ROOT)], 0);
-        forwarder.receiver.accept(&request, &mut reservation)
-    };
+    let accept = |trace: u64| accept(&forwarder, &request(&[(trace, ROOT)], 0));
     let error = (1..).find_map(|trace| accept(trace).err()).unwrap();
     let expected = ScanError::OutOfMemory(OutOfMemory::TooManyWaiting);
     assert_eq!(error, AcceptError::Scan(expected));

@@ -73,7 +73,7 @@ struct Sampler {
     taken: Vec<(Batch, bool)>,
 }
 
-/// Three samplers, with what Collectors and the receiver know about them.
+/// Three samplers, with the spans that Collectors have sent and the receiver has received.
 struct Samplers {
     samplers: Vec<Sampler>,
     /// All lists of rings so far.
@@ -201,8 +201,8 @@ impl Samplers {
         self.lists.push(rings(generation, &[current]));
     }
 
-    /// Tells all samplers the newest list, and delivers all parts. Those that have no room for them
-    /// make some.
+    /// Gives all samplers the newest list, and delivers all parts. Samplers that have no room for
+    /// them make some.
     fn agree(&mut self) {
         let newest = self.newest().clone();
         for sampler in &mut self.samplers {

@@ -23,7 +23,7 @@ use spoor_policy::{
 use tempfile::TempDir;
 
 use crate::{
-    TailSettings, Totals,
+    Forwarder, Rejected, TailSettings, Totals,
     forward::{
         Batch, ForwardedPart, ForwarderSettings, JournalId, JournalSettings, PeerSettings,
         Recovery, Rings, journal, journaled::Journaled, outgoing::Outgoing, state::State,
@@ -41,7 +41,7 @@ pub(in crate::forward) type SpanNumber = (u64, u64);
 pub(in crate::forward) const ROOT: u64 = 1;
 const MS: u64 = 1_000_000;
 
-fn attribute(key: &str, value: &str) -> KeyValue {
+pub(in crate::forward) fn attribute(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue {
@@ -226,8 +226,8 @@ impl Process {
         self.state().parts.count()
     }
 
-    /// Sends the next parts to a peer, of which it takes at most this many. Its response may be
-    /// lost. Returns the number of parts that it took.
+    /// Sends the next parts to a peer, which accepts at most this many. Its response may be lost.
+    /// Returns the number of parts that it accepted.
     pub(in crate::forward) fn forward(
         &mut self,
         peer: &mut Self,
@@ -331,6 +331,15 @@ impl Process {
     }
 }
 
+/// Sends a request to a forwarder.
+pub(in crate::forward) fn accept(
+    forwarder: &Forwarder,
+    request: &[u8],
+) -> Result<Rejected, AcceptError> {
+    let mut reservation = forwarder.receiver.memory().reservation();
+    forwarder.receiver.accept(request, &mut reservation)
+}
+
 /// Copies the files of a folder.
 pub(in crate::forward) fn copy(from: &Path) -> TempDir {
     let to = TempDir::new().unwrap();
@@ -347,7 +356,7 @@ pub(in crate::forward) fn copy(from: &Path) -> TempDir {
     to
 }
 
-/// The number of files of which the name begins like this.
+/// The number of files whose names have this prefix.
 pub(in crate::forward) fn files(folder: &Path, prefix: &str) -> usize {
     let entries = fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name());

@@ -58,7 +58,7 @@ fn rules(number: usize) -> TailTable {
     }
 }
 
-/// A process with what the sender and the receiver know about it.
+/// A process, with the spans that the sender has sent and the receiver has received.
 struct Test {
     process: Process,
     rules: usize,

@@ -1,4 +1,4 @@
-//! What survives a kill.
+//! The state that survives a kill.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -113,7 +113,7 @@ fn rules_do_not_split_passed_traces(#[case] traces: u64) {
     assert_eq!(process.totals().traces_gathering, 1);
 }
 
-/// Without a journal, too: the traces pass beside others that are decided.
+/// The decision is remembered, so the next request is not passed straight on as a whole.
 #[test]
 fn passed_traces_stay_whole_beside_decisions() {
     let mut process = Process::start(LARGE);

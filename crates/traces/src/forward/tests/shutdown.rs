@@ -11,7 +11,7 @@ use spoor_policy::{TailTable, Version};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Process, ROOT, SpanNumber, copy, request, spans_of, table};
+use super::process::{Process, ROOT, SpanNumber, accept, copy, request, spans_of, table};
 use crate::{
     Forwarder, ForwarderSettings,
     forward::{FLUSH_INTERVAL, journaled::Journaled},
@@ -36,13 +36,7 @@ fn without_room(folder: &Path) -> ForwarderSettings {
 fn shut_down(settings: ForwarderSettings) -> Forwarder {
     let shutdown = CancellationToken::new();
     let forwarder = Forwarder::start(settings, shutdown.clone()).unwrap();
-    let accept = |span: SpanNumber| {
-        let mut reservation = forwarder.receiver.memory().reservation();
-        forwarder
-            .receiver
-            .accept(&request(&[span], 0), &mut reservation)
-            .unwrap();
-    };
+    let accept = |span: SpanNumber| accept(&forwarder, &request(&[span], 0)).unwrap();
     let set_rules = |sequence: u64, rules: TailTable| {
         forwarder.set_tail(Version { epoch: 1, sequence }, rules);
     };
@@ -54,7 +48,7 @@ fn shut_down(settings: ForwarderSettings) -> Forwarder {
     forwarder
 }
 
-/// Sends what a forwarder has until its end; returns the spans.
+/// Sends all batches of a forwarder until it ends; returns their spans.
 async fn send_all(forwarder: &Forwarder) -> Vec<SpanNumber> {
     let mut sent = Vec::new();
     while let Some(batch) = forwarder.next_batch().await {
@@ -76,7 +70,7 @@ async fn waiting_traces_are_decided_without_a_journal() {
 }
 
 #[tokio::test]
-async fn waiting_traces_are_decided_if_so_set() {
+async fn waiting_traces_are_decided_if_configured() {
     let folder = tempfile::tempdir().unwrap();
     let settings = ForwarderSettings {
         decides_at_shutdown: true,

@@ -9,20 +9,15 @@ use spoor_policy::Version;
 use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Process, ROOT, SpanNumber, request, spans_of, table};
+use super::process::{Process, ROOT, SpanNumber, accept, request, spans_of, table};
 use crate::{
     Forwarder, ForwarderSettings, forward::FLUSH_INTERVAL, memory::Reservation, scan::scan,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-fn accept(forwarder: &Forwarder, span: SpanNumber) {
-    let mut reservation = forwarder.receiver.memory().reservation();
-    let request = request(&[span], 0);
-    forwarder
-        .receiver
-        .accept(&request, &mut reservation)
-        .unwrap();
+fn accept_span(forwarder: &Forwarder, span: SpanNumber) {
+    accept(forwarder, &request(&[span], 0)).unwrap();
 }
 
 /// Does everything that must not wait for a write; returns the spans received.
@@ -45,7 +40,7 @@ async fn slow_write_delays_only_other_writes() {
     let mut settings: ForwarderSettings = Process::start(1 << 20).settings;
     settings.journal.as_mut().unwrap().folder = folder.path().to_owned();
     let forwarder = Forwarder::start(settings, CancellationToken::new()).unwrap();
-    accept(&forwarder, (1, ROOT));
+    accept_span(&forwarder, (1, ROOT));
     forwarder.shared.state().outgoing.batches.complete();
     let (is_writing, writes) = oneshot::channel();
     let (end_write, write_ends) = mpsc::channel::<()>();
@@ -65,7 +60,7 @@ async fn slow_write_delays_only_other_writes() {
     let batch = timeout(DEADLINE, forwarder.next_batch()).await.unwrap();
     assert_eq!(spans_of(&batch.unwrap()), [(1, ROOT)]);
     let sender = forwarder.clone();
-    let mut accepting = spawn_blocking(move || accept(&sender, (3, ROOT)));
+    let mut accepting = spawn_blocking(move || accept_span(&sender, (3, ROOT)));
     let accepted = timeout(FLUSH_INTERVAL, &mut accepting).await;
     assert!(accepted.is_err(), "accepted without a record");
     end_write.send(()).unwrap();
@@ -79,7 +74,7 @@ async fn slow_opening_does_not_delay_reads() {
     let mut settings: ForwarderSettings = Process::start(1 << 20).settings;
     settings.journal.as_mut().unwrap().folder = folder.path().to_owned();
     let forwarder = Forwarder::start_without_journal(settings.clone(), CancellationToken::new());
-    // Read until the other side is closed.
+    // The journal reads this pipe until the other end is closed.
     let pipe = folder.path().join("decisions-0000000000000001");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
@@ -94,13 +89,13 @@ async fn slow_opening_does_not_delay_reads() {
     drop(writer);
     assert_eq!(reading.unwrap().unwrap(), 0);
     opening.await.unwrap();
-    // By the rules that were put in force meanwhile.
+    // The rules that were put in force meanwhile apply.
     assert!(forwarder.shared.state().sampler.is_gathering());
 }
 
 /// A replay would not apply them either.
 #[test]
-fn rules_do_not_apply_to_a_request_on_record() {
+fn rules_do_not_apply_to_a_recorded_request() {
     let mut process = Process::start(1 << 20);
     process.set_table(table(true, "0%"));
     let request = request(&[(1, ROOT)], 0);
