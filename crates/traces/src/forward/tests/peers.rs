@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use super::process::{Process, SpanNumber, request, spans_of, table};
+use super::process::{Process, SpanNumber, next_spans, request, spans_of, table};
 use crate::forward::{Batch, Rings};
 
 const SAMPLERS: usize = 3;
@@ -152,20 +152,9 @@ impl Samplers {
     }
 
     fn request(&mut self, at: usize, traces: Vec<u64>) {
-        let mut spans: Vec<SpanNumber> = Vec::new();
-        for trace in traces {
-            let trace = self.first_trace + trace;
-            let of_trace = |span: &&SpanNumber| span.0 == trace;
-            let before = self.accepted.iter().filter(of_trace).count();
-            let here = spans.iter().filter(of_trace).count();
-            // The root, number 1, comes second.
-            let number = match before + here {
-                0 => 2,
-                1 => 1,
-                more => more as u64 + 1,
-            };
-            spans.push((trace, number));
-        }
+        let first = self.first_trace;
+        let traces = traces.into_iter().map(|trace| first + trace);
+        let spans = next_spans(&self.accepted, traces);
         // One that is in no ring, or has no room, refuses the request.
         let request = request(&spans, self.padding);
         if self.samplers[at].process.accept(&request).is_ok() {

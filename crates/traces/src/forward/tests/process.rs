@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::Path,
     time::{Duration, Instant},
@@ -102,6 +103,24 @@ pub(in crate::forward) fn request_of(
         resource_spans: vec![resource_spans],
     }
     .encode_to_vec()
+}
+
+/// The next span of each of these traces, after those accepted. The root comes second.
+pub(in crate::forward) fn next_spans(
+    accepted: &BTreeSet<SpanNumber>,
+    traces: impl IntoIterator<Item = u64>,
+) -> Vec<SpanNumber> {
+    let mut spans: Vec<SpanNumber> = Vec::new();
+    for trace in traces {
+        let earlier = accepted.iter().chain(&spans);
+        let number = match earlier.filter(|span| span.0 == trace).count() {
+            0 => 2,
+            1 => ROOT,
+            more => more as u64 + 1,
+        };
+        spans.push((trace, number));
+    }
+    spans
 }
 
 /// The spans of a batch, in their order.

@@ -10,7 +10,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 use spoor_policy::TailTable;
 
-use super::process::{Process, SpanNumber, request, spans_of, table};
+use super::process::{Process, SpanNumber, next_spans, request, spans_of, table};
 use crate::forward::Batch;
 
 /// The traces of a test.
@@ -109,19 +109,7 @@ impl Test {
     }
 
     fn request(&mut self, traces: Vec<u64>, padding: usize) {
-        let mut spans: Vec<SpanNumber> = Vec::new();
-        for trace in traces {
-            let of_trace = |span: &&SpanNumber| span.0 == trace;
-            let before = self.accepted.iter().filter(of_trace).count();
-            let here = spans.iter().filter(of_trace).count();
-            // The root, number 1, comes second.
-            let number = match before + here {
-                0 => 2,
-                1 => 1,
-                more => more as u64 + 1,
-            };
-            spans.push((trace, number));
-        }
+        let spans = next_spans(&self.accepted, traces);
         // A full journal refuses the request.
         if self.process.accept(&request(&spans, padding)).is_ok() {
             self.accepted.extend(spans);
