@@ -15,12 +15,8 @@ impl Journal {
         request: &[u8],
         is_gathered: bool,
     ) -> Result<Appended, JournalError> {
-        self.check_room(request.len(), self.settings.max_bytes / 2)?;
-        let flags = NUMBERED | if is_gathered { GATHERED } else { 0 };
-        let time = unix_ms();
-        self.roll_if_full(time)?;
-        self.active.append((Kind::Request, flags, time), request)?;
-        Ok(self.number())
+        let max_bytes = self.settings.max_bytes / 2;
+        self.append_spans(Kind::Request, request, is_gathered, max_bytes)
     }
 
     /// Appends a request that was divided, or that a peer has sent. One from a peer may be as large
@@ -30,10 +26,12 @@ impl Journal {
         routed: &Routed<'_>,
         is_gathered: bool,
     ) -> Result<Appended, JournalError> {
+        let divisor = if routed.from.is_some() { 1 } else { 2 };
+        let max_bytes = self.settings.max_bytes / divisor;
         let mut body = std::mem::take(&mut self.body);
         body.clear();
         routed.encode(&mut body);
-        let appended = self.append_routed_body(&body, is_gathered, routed.from.is_some());
+        let appended = self.append_spans(Kind::Routed, &body, is_gathered, max_bytes);
         self.body = body;
         let appended = appended?;
         if let Some((journal, sequence)) = routed.from {
@@ -42,18 +40,19 @@ impl Journal {
         Ok(appended)
     }
 
-    fn append_routed_body(
+    /// Appends a record of spans, of at most `max_bytes`, if there is room.
+    fn append_spans(
         &mut self,
+        kind: Kind,
         body: &[u8],
         is_gathered: bool,
-        is_from_peer: bool,
+        max_bytes: u64,
     ) -> Result<Appended, JournalError> {
-        let divisor = if is_from_peer { 1 } else { 2 };
-        self.check_room(body.len(), self.settings.max_bytes / divisor)?;
+        self.check_room(body.len(), max_bytes)?;
         let flags = NUMBERED | if is_gathered { GATHERED } else { 0 };
         let time = unix_ms();
         self.roll_if_full(time)?;
-        self.active.append((Kind::Routed, flags, time), body)?;
+        self.active.append((kind, flags, time), body)?;
         Ok(self.number())
     }
 

@@ -10,7 +10,7 @@ use crate::{
     ScanError,
     forward::{
         division::{Divided, Division, Here, scan_staying},
-        journal::{Appended, JournalId, Routed, RoutedPart, millis},
+        journal::{Appended, Journal, JournalError, JournalId, Routed, RoutedPart, millis},
         queues::{ForwardedPart, MAX_SILENCE, PartPlace, QueuedPart},
         ring::{Rings, Visited},
         state::State,
@@ -97,7 +97,7 @@ impl Appender<'_> {
                     from: origin.from,
                     ..Routed::default()
                 };
-                self.append_routed(&nothing, false)?;
+                self.append(|journal| journal.append_routed(&nothing, false))?;
                 self.state.lock().parts_rejected += 1;
                 Ok(())
             }
@@ -157,7 +157,7 @@ impl Appender<'_> {
         let appended = if is_undivided && is_empty {
             None
         } else if is_undivided {
-            self.append_request(request, is_gathering)?
+            self.append(|journal| journal.append_request(request, is_gathering))?
         } else {
             let routed = parts.iter().map(|part| RoutedPart {
                 to: part.to,
@@ -174,7 +174,7 @@ impl Appender<'_> {
                 },
                 parts: routed.collect(),
             };
-            self.append_routed(&routed, is_gathering)?
+            self.append(|journal| journal.append_routed(&routed, is_gathering))?
         };
         let passed = {
             let mut state = self.state.lock();
@@ -207,32 +207,16 @@ impl Appender<'_> {
         }
     }
 
-    /// Appends a request that stays as a whole; returns the record if there is a journal.
-    fn append_request(
+    /// Appends the record of a request; returns it if there is a journal.
+    fn append(
         &mut self,
-        request: &[u8],
-        is_gathering: bool,
+        append: impl FnOnce(&mut Journal) -> Result<Appended, JournalError>,
     ) -> Result<Option<Appended>, AcceptError> {
         self.prepare()?;
         let Some(journal) = &mut *self.journal else {
             return Ok(None);
         };
-        let appended = journal.append_request(request, is_gathering);
-        let appended = accepted_record(journal, appended)?;
-        self.state.lock().begin(appended);
-        Ok(Some(appended))
-    }
-
-    fn append_routed(
-        &mut self,
-        routed: &Routed<'_>,
-        is_gathering: bool,
-    ) -> Result<Option<Appended>, AcceptError> {
-        self.prepare()?;
-        let Some(journal) = &mut *self.journal else {
-            return Ok(None);
-        };
-        let appended = journal.append_routed(routed, is_gathering);
+        let appended = append(journal);
         let appended = accepted_record(journal, appended)?;
         self.state.lock().begin(appended);
         Ok(Some(appended))
