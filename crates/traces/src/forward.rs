@@ -213,7 +213,7 @@ impl Forwarder {
                 if let Some(batch) = state.next_batch() {
                     return Some(batch);
                 }
-                if state.is_drained {
+                if state.is_output_ended {
                     return None;
                 }
             }
@@ -244,7 +244,7 @@ impl Forwarder {
     pub fn give_up(&self) {
         {
             let mut state = self.shared.state();
-            state.is_drained = true;
+            state.is_output_ended = true;
             state.has_given_up = true;
         }
         self.shared.has_parts.notify_waiters();
@@ -272,7 +272,7 @@ impl Forwarder {
         self.receiver.close();
         self.shared.state().is_leaving = true;
         self.shared.has_parts.notify_waiters();
-        while self.shared.decides_at_shutdown && self.shared.state().is_draining() {
+        while self.shared.decides_at_shutdown && self.shared.state().has_undelivered() {
             self.decide_while(|sampler, outgoing| sampler.decide_waiting(outgoing))
                 .await;
             self.flush(false).await;
@@ -306,7 +306,7 @@ impl Forwarder {
             if is_last {
                 let mut state = shared.state();
                 state.outgoing.batches.complete();
-                state.is_drained = true;
+                state.is_output_ended = true;
             }
             shared.has_batch.notify_waiters();
             journal::delete(&unneeded);

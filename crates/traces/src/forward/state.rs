@@ -46,7 +46,7 @@ pub(super) struct State {
     /// The shutdown ends even if spans are left.
     pub(super) has_given_up: bool,
     /// No more batches come after those that are complete.
-    pub(super) is_drained: bool,
+    pub(super) is_output_ended: bool,
     /// Nothing is written to the journal, and nothing is done that would need a record.
     pub(super) is_journal_closed: bool,
 }
@@ -82,7 +82,7 @@ impl State {
             parts_rejected: 0,
             is_leaving: false,
             has_given_up: false,
-            is_drained: false,
+            is_output_ended: false,
             is_journal_closed: false,
         }
     }
@@ -93,7 +93,7 @@ impl State {
         *self = Self {
             is_leaving: self.is_leaving,
             has_given_up: self.has_given_up,
-            is_drained: self.is_drained,
+            is_output_ended: self.is_output_ended,
             ..opened
         };
     }
@@ -135,12 +135,12 @@ impl State {
         }
     }
 
-    /// Returns whether a shutdown that decides on all traces has not ended: traces wait, or spans
-    /// are not sent. Without peers, parts for them are decided on here.
-    pub(super) fn is_draining(&self) -> bool {
+    /// Returns whether a shutdown that decides on all traces has something left to decide or to send,
+    /// and was not given up. Without peers, parts for them are decided on here.
+    pub(super) fn has_undelivered(&self) -> bool {
         let is_empty = self.sampler.totals().traces_gathering == 0 && self.backlog().bytes == 0;
         let has_parts = self.peers.is_none() && self.parts.count() > 0;
-        !self.is_drained && (has_parts || !is_empty)
+        !self.is_output_ended && (has_parts || !is_empty)
     }
 
     /// Returns whether there is no room for kept spans.
