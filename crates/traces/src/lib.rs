@@ -10,7 +10,7 @@
 //!
 //! A trace that has waited long enough is **decided** once: it is **kept**, and its spans are
 //! appended to the store or forwarded, or it is **dropped**. [`Pipeline`] stores the traces that are
-//! kept, [`Forwarder`] forwards them.
+//! kept, and [`Forwarder`] forwards them.
 
 mod dependencies;
 mod forward;

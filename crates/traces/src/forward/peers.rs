@@ -165,8 +165,8 @@ impl Peers {
         Some(until.clamp(earliest, now))
     }
 
-    /// After a restart, the time of the last record before it, until all peers have reported. While
-    /// there are former rings, a peer may return spans that were handed over to it before.
+    /// After a restart and until all peers have reported, the time of the last record before the
+    /// restart. While there are former rings, a peer may return spans that it received before.
     pub(super) fn unreported_since(&self) -> Option<Instant> {
         let has_not_reported = |peer: u16| !self.reports.contains_key(&peer);
         let is_missing = self.others().any(has_not_reported);

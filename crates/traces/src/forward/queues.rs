@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::ring::{Visited, bit};
 
-/// Spans from a peer.
+/// Spans that a sampler hands over to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardedPart {
     /// The sequence in the sender's journal.
@@ -23,7 +23,7 @@ pub struct ForwardedPart {
     pub request: Bytes,
 }
 
-/// Parts for a peer, in ascending order.
+/// Parts for a peer, in ascending order of their sequences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forward {
     /// Together at most 4 MiB, or a single one.

@@ -1,6 +1,6 @@
 //! The division of traces among several samplers.
 //!
-//! A [`Ring`] has the samplers with the ordinals below a number. Each trace has one owner in it, by
+//! A [`Ring`] consists of the samplers with ordinals below a number. Each trace has one owner in it, by
 //! rendezvous hashing. While the number changes, the former rings stay active, since their owners
 //! still know traces. A sampler knows a trace that waits there, was decided there or was passed
 //! straight on there. Its spans may arrive at any sampler, which hands them on:

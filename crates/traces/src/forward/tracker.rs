@@ -88,7 +88,7 @@ impl Tracker {
         self.place(record, segment);
     }
 
-    /// The effects of a record follow, whose segment is deleted.
+    /// The effects of a record in a deleted segment follow.
     pub(super) fn begin_deleted(&mut self) {
         self.position = Position::default();
     }

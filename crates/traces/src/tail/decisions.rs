@@ -71,7 +71,7 @@ impl Entry {
 }
 
 impl Decisions {
-    /// Remembers at most `max` decisions, each for at least `retention`.
+    /// Remembers at most `max` decisions, each for at least `retention` unless there are more.
     pub(crate) fn new(max: usize, retention: Duration) -> Self {
         Self {
             generations: VecDeque::new(),

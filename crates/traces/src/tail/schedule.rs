@@ -20,8 +20,8 @@ use crate::{
 /// them on asynchronous threads. Traces may be large and rules many, so a limit on the number of
 /// decisions would not bound the time.
 const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
-/// Traces that wait for more than this many times the decision wait are carried to the end of the
-/// log, so that their segments can be freed.
+/// Traces that still wait this many decision waits after their segment was full are carried to the
+/// end of the log, so that the segment can be freed.
 const MAX_SEGMENT_WAITS: u32 = 2;
 
 impl TailSampler {

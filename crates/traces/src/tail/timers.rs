@@ -7,7 +7,7 @@ use std::{
 
 use crate::log::TraceAt;
 
-/// The precision of due times. Traces are due late by at most this, never early.
+/// The precision of due times. Traces are due at most this much late, and never early.
 const TICK: Duration = Duration::from_millis(10);
 
 /// The time before the start at which ticks begin. After a replay, traces that were due before still

@@ -43,8 +43,8 @@ impl State {
     }
 
     /// Checks that a request from a Collector may be accepted: this sampler is a member of a ring,
-    /// its journal has room, and no owner of the traces is saturated, whose spans it would have to
-    /// hold.
+    /// its journal has room, and no owner of the traces is saturated, since this sampler would have
+    /// to hold the spans for it.
     pub(in crate::forward) fn check_peers(
         &self,
         scanned: &Scanned<'_>,
