@@ -223,7 +223,7 @@ impl Appender<'_> {
         let first = journal.first_segment();
         let mut state = state.lock();
         state.forget_segments_before(first);
-        state.settle(now);
+        state.update_settled(now);
         paths
     }
 }

@@ -98,10 +98,10 @@ impl Peers {
         }
     }
 
-    /// Follows the end of the traces that began with former rings. `is_waiting_before` returns
-    /// whether traces wait that began before a segment.
-    pub(super) fn settle(&mut self, now: Instant, is_waiting_before: impl Fn(u64) -> bool) {
-        self.settling.follow(now, is_waiting_before);
+    /// Updates the settled generation. `is_waiting_before` returns whether traces wait that began
+    /// before a segment.
+    pub(super) fn update_settled(&mut self, now: Instant, is_waiting_before: impl Fn(u64) -> bool) {
+        self.settling.update(now, is_waiting_before);
     }
 
     /// The latest generation that is settled: this sampler knows no trace from before its rings.
@@ -223,7 +223,7 @@ impl Settling {
         });
     }
 
-    fn follow(&mut self, now: Instant, is_waiting_before: impl Fn(u64) -> bool) {
+    fn update(&mut self, now: Instant, is_waiting_before: impl Fn(u64) -> bool) {
         let Some(present) = &mut self.present else {
             return;
         };

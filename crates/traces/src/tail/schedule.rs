@@ -54,8 +54,8 @@ impl TailSampler {
         self.carry_slow(now, started)
     }
 
-    /// Carries traces that have waited long to the end of the log, which frees the segments in
-    /// which they began; returns whether there are more.
+    /// Carries traces that wait for long to the end of the log, which frees the segments in which
+    /// they began; returns whether there are more.
     fn carry_slow(&mut self, now: Instant, started: Instant) -> bool {
         let age = self.settings.decision_wait * MAX_SEGMENT_WAITS;
         let Some(before) = now.checked_sub(age) else {

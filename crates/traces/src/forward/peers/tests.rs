@@ -125,7 +125,7 @@ fn rings_settle_after_the_last_earlier_trace() {
     let mut settling = Settling::default();
     let start = Instant::now();
     let follow = |settling: &mut Settling, seconds, is_waiting: bool| {
-        settling.follow(later(start, seconds), |segment| {
+        settling.update(later(start, seconds), |segment| {
             assert!([7, 9].contains(&segment));
             is_waiting
         });

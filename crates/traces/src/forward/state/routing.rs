@@ -146,10 +146,10 @@ impl State {
         pending.map(|peer| (peer, self.parts.bytes(peer))).collect()
     }
 
-    /// Follows the end of the traces that began with former rings.
-    pub(in crate::forward) fn settle(&mut self, now: Instant) {
+    /// Updates the settled generation.
+    pub(in crate::forward) fn update_settled(&mut self, now: Instant) {
         if let (Some(peers), Some(tracker)) = (&mut self.peers, &self.outgoing.tracker) {
-            peers.settle(now, |segment| tracker.is_waiting_before(segment));
+            peers.update_settled(now, |segment| tracker.is_waiting_before(segment));
         }
     }
 }

@@ -347,7 +347,7 @@ fn rings_settle_without_earlier_traces() {
     first.set_rings(rings(4, &[1, 2]));
     let settled = |process: &mut Process, seconds| {
         let mut state = process.state();
-        state.settle(Instant::now() + Duration::from_secs(seconds));
+        state.update_settled(Instant::now() + Duration::from_secs(seconds));
         let peers = state.peers.as_ref().unwrap();
         peers.settled_generation()
     };
