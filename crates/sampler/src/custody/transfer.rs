@@ -49,7 +49,7 @@ pub(crate) fn open(folder: &Path) -> io::Result<Vec<OpenFile>> {
                 name,
                 content,
             }),
-            // The journal needed it no more.
+            // The journal no longer needed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

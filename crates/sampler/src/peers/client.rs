@@ -26,7 +26,8 @@ use crate::{
 
 /// The interval of checks for peers to call, such as new members.
 const PEER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// The deadline of a call, with connecting. The peer writes at most a few megabytes to its journal.
+/// The deadline of a call, including the connection. The peer writes at most a few megabytes to its
+/// journal.
 pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// The delays after calls that failed. The longest is about the time that a restart takes.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -182,7 +183,7 @@ impl Caller {
         self.backoff.reset();
         if self.is_failing {
             self.is_failing = false;
-            tracing::info!(peer = self.ordinal, "calling a peer again");
+            tracing::info!(peer = self.ordinal, "calls to a peer succeed again");
         }
     }
 
@@ -195,8 +196,8 @@ impl Caller {
             let reason = with_causes(status);
             tracing::warn!(peer = self.ordinal, reason, "cannot call a peer; retrying");
         }
-        // Behind the address is another sampler now, possibly of another stack, or none. A new
-        // connection resolves the name again.
+        // The address may now belong to another sampler, possibly of another stack, or to none. A
+        // new connection resolves the name again.
         if matches!(
             status.code(),
             Code::FailedPrecondition | Code::Unauthenticated | Code::DeadlineExceeded
@@ -238,7 +239,7 @@ fn part(part: ForwardedPart) -> Part {
     }
 }
 
-/// Rounds up, since zero means that nothing is pending, and a receiver that takes spans for younger
+/// Rounds up, since zero means that nothing is pending, and a receiver that considers spans younger
 /// than they are could decide too early.
 fn millis_rounded_up(age: Duration) -> u64 {
     let millis = age.as_nanos().div_ceil(1_000_000);
