@@ -49,7 +49,7 @@ pub(crate) struct Custody {
 
 impl Custody {
     /// Reads the name of a folder.
-    fn of_folder(folder: PathBuf) -> Option<Self> {
+    fn from_folder(folder: PathBuf) -> Option<Self> {
         let name = folder.file_name()?.to_str()?.to_owned();
         let stale = name.strip_suffix(STALE);
         let mut fields = stale.unwrap_or(&name).splitn(3, '-');
@@ -128,7 +128,7 @@ impl CustodyFolder {
     /// All custodies that are complete.
     pub(crate) fn all(&self) -> io::Result<Vec<Custody>> {
         let folders = entries(&self.journal.join(KEPT))?.into_iter();
-        Ok(folders.filter_map(Custody::of_folder).collect())
+        Ok(folders.filter_map(Custody::from_folder).collect())
     }
 
     /// The latest custody for a sampler.

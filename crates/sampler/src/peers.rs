@@ -129,7 +129,7 @@ impl Peers {
     }
 
     async fn put_in_force(&self, received: Rings) -> Result<(), AdoptError> {
-        if self.delays(&received) {
+        if self.keep_for_later(&received) {
             return Ok(());
         }
         self.file.adopt(received, &self.forwarder).await?;
@@ -138,7 +138,7 @@ impl Peers {
     }
 
     /// Keeps rings for later while the journal is not open; returns whether it did.
-    fn delays(&self, received: &Rings) -> bool {
+    fn keep_for_later(&self, received: &Rings) -> bool {
         let mut is_delayed = false;
         self.delay.send_if_modified(|delay| {
             is_delayed = !delay.is_over;

@@ -73,7 +73,7 @@ impl Sender {
     }
 
     /// A sender of another forwarder's batches to the same receiver, with the same counts.
-    pub(crate) fn of(&self, forwarder: Forwarder) -> Self {
+    pub(crate) fn with(&self, forwarder: Forwarder) -> Self {
         Self {
             forwarder,
             ..self.clone()

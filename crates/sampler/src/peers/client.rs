@@ -124,7 +124,7 @@ impl Caller {
         let exchange = async |request| self.client.clone().exchange(request).await;
         let response = within(CALL_DEADLINE, request, exchange).await?;
         if let Some(rings) = response.rings {
-            self.peers.adopt(&rings).await.map_err(refused)?;
+            self.peers.adopt(&rings).await.map_err(not_adopted)?;
         }
         // It goes on at once if the phase has ended. Either way the next step is the same.
         let learned = self.peers.phases.wait_for(Phase::has_learned);
@@ -153,7 +153,7 @@ impl Caller {
         self.last_stamp = stamp;
         if let Some(rings) = rings {
             // If that fails, the parts are sent again, and the peer drops them.
-            self.peers.adopt(&rings).await.map_err(refused)?;
+            self.peers.adopt(&rings).await.map_err(not_adopted)?;
         }
         let forwarder = &self.peers.forwarder;
         forwarder.forwarded(self.ordinal, received, saturated);
@@ -246,7 +246,7 @@ fn millis_rounded_up(age: Duration) -> u64 {
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
 
-fn refused(error: AdoptError) -> Status {
+fn not_adopted(error: AdoptError) -> Status {
     Status::internal(error.to_string())
 }
 

@@ -105,7 +105,7 @@ async fn decide_custody(custody: Custody, settings: ForwarderSettings, sender: S
         Err(error) => return tracing::error!(%error, owner, "a task has panicked"),
     };
     shutdown.cancel();
-    let sending = tokio::spawn(sender.of(forwarder.clone()).run(give_up.clone()));
+    let sending = tokio::spawn(sender.with(forwarder.clone()).run(give_up.clone()));
     finish_sending(sending, give_up).await;
     forwarder.give_up();
     log_unsent(&forwarder);
