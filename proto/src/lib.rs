@@ -1,5 +1,5 @@
-//! The wire formats: the mesh, the control plane, samplers among each other, and Jaeger's sampling and
-//! query services.
+//! The wire formats: the mesh, the control plane, the calls between samplers, and Jaeger's sampling
+//! and query services.
 //!
 //! Everything public is generated from the `.proto` files in the parent folder; their comments are
 //! the documentation.

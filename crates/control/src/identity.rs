@@ -114,8 +114,8 @@ impl Identify for AnyoneOnLoopback {
     }
 
     fn sampler(&self, caller: SamplerCaller) -> BoxFuture<'_, Result<SamplerIdentity, Denied>> {
-        // Counts of a sampler are evidence of a policy's effect, so even where the listener is
-        // reachable from elsewhere, only this machine may send them.
+        // The counts of a sampler are evidence of a policy's effect, so they are accepted only from
+        // this machine, even where the listener is reachable from elsewhere.
         let identity = match caller.peer {
             Some(peer) if peer.is_loopback() => Ok(SamplerIdentity {
                 namespace: Namespace::default(),

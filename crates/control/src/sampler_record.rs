@@ -53,7 +53,7 @@ pub(crate) struct ReportedDecisions {
 }
 
 impl SamplerRecord {
-    /// A record for the first process that is seen of a sampler.
+    /// A record for a sampler whose first process connects.
     pub(crate) fn new(start: &str, ledger: TailLedger, now: Instant) -> Self {
         Self {
             stack: String::new(),

@@ -64,8 +64,8 @@ impl SamplerSession {
         Ok(())
     }
 
-    /// Counts rings as sent. They are not recorded: samplers do not acknowledge them, since the
-    /// generation that they have is a gauge among their metrics.
+    /// Counts rings as sent. Samplers do not acknowledge rings, but report their generation in a
+    /// metric, so nothing else is recorded.
     pub(crate) fn count_rings_sent(&self) {
         self.control.metrics().samplers.ring_pushes.inc();
     }
@@ -168,7 +168,7 @@ impl SamplerSession {
         if !has_digest(hello, served.digest) {
             return None;
         }
-        // The same rules under another version, of an earlier control plane or publication, are
+        // The same rules under another version, from an earlier control plane or publication, are
         // regarded as acknowledged and sent once more: the sampler counts by version, and counts
         // under a version that was not sent to it cannot be checked.
         record.acknowledge(served.version);
@@ -179,8 +179,8 @@ impl SamplerSession {
         Some(served)
     }
 
-    /// The ledger of a sampler without a record. One that holds a version of this control plane
-    /// had a record, which has been removed.
+    /// The ledger of a sampler without a record. A sampler that holds a version of this control
+    /// plane had a record, which has been removed.
     fn ledger_of_unknown(&self, held: Option<Version>) -> TailLedger {
         match held {
             Some(held) if held.epoch == self.control.settings().epoch => {

@@ -1,4 +1,4 @@
-//! The samplers of all namespaces: their rules and rings, their state, their counts.
+//! The samplers of all namespaces: their rules and rings, their state and their counts.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,13 +23,13 @@ use crate::{
 
 /// All namespaces that have samplers.
 ///
-/// Bounded by the numbers of samplers, of policies and of stacks, since a namespace without samplers or
-/// counts is removed, and rings are replaced as a whole.
+/// Bounded by the numbers of samplers, policies and stacks, since a namespace with neither samplers
+/// nor counts is removed, and rings are replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Samplers {
     max_disconnected: usize,
     known: RwLock<BTreeMap<Namespace, Arc<NamespaceSamplers>>>,
-    /// The rings of each namespace with a stack that has any, also of namespaces without samplers.
+    /// The rings of each namespace with a stack that has any, even if it has no samplers.
     rings: Mutex<BTreeMap<Namespace, StackRings>>,
     /// The samplers whose streams have ended, each once, in the order in which they ended last.
     disconnected: Mutex<VecDeque<DisconnectedSampler>>,
@@ -92,7 +92,8 @@ impl Samplers {
     /// rings if the namespace is new.
     ///
     /// `published` runs under the lock that [`Samplers::all`] takes: a publication either finds
-    /// the new namespace in the list, or was stored before `published` loads it. So do rings.
+    /// the new namespace in the list, or was stored before `published` loads it. The same holds for
+    /// the rings.
     pub(crate) fn get_or_insert(
         &self,
         namespace: &Namespace,
@@ -204,7 +205,7 @@ impl NamespaceSamplers {
     }
 
     fn set_rings(&self, rings: StackRings) {
-        // Equal rings would wake all streams of the namespace for nothing.
+        // Equal rings must not wake all streams of the namespace.
         self.outgoing.send_if_modified(|outgoing| {
             let is_new = outgoing.rings != rings;
             outgoing.rings = rings;

@@ -1,5 +1,4 @@
-//! The rings among the samplers of stacks, as sent: encoded once, shared by the streams of a stack's
-//! samplers.
+//! The rings of stacks as sent: encoded once, shared by the streams of a stack's samplers.
 
 use std::{collections::BTreeMap, sync::Arc};
 

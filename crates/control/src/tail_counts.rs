@@ -21,10 +21,10 @@ pub struct TailDecisions {
 /// The decisions by one policy's tail, of all samplers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TailCounts {
-    /// All decisions since the policy began to decide the tail, also those by former rules.
+    /// All decisions since the policy began to decide the tail, including those by former rules.
     pub total: TailDecisions,
-    /// The rate at which `otherwise` kept traces in the window, by the present rules. `None` if a rule
-    /// matched each trace.
+    /// The rate at which `otherwise` kept traces in the window, under the present rules. `None`
+    /// without unmatched traces in the window.
     pub otherwise: Option<OtherwiseRate>,
 }
 

@@ -20,8 +20,8 @@ type TailCountKey = (u64, PolicyName);
 #[derive(Debug, Default)]
 pub(crate) struct TailLedger {
     counts: BTreeMap<TailCountKey, TailDecisions>,
-    /// The newest sequence that the sampler held when it reconnected after its record had been
-    /// removed. The sums may already include its counts until then.
+    /// The sequence that the sampler held when it reconnected after its record had been removed.
+    /// The tallies may already include its counts up to this sequence.
     resumed: Option<u64>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct TailReportContext<'a> {
     pub(crate) max_decided: u64,
 }
 
-/// A count with what it belongs to.
+/// A count with its key and the rules of its policy.
 struct ReadCount<'a> {
     key: TailCountKey,
     rules: &'a Arc<PolicyRules>,
@@ -101,8 +101,8 @@ impl TailLedger {
             return Ok(None);
         }
         if !context.sent.contains(&sequence) {
-            // A sampler that was forgotten also reports old versions, for which there is no record
-            // that they were sent.
+            // A sampler that was forgotten also reports counts under old versions, although no
+            // record shows that these were sent.
             return match self.resumed {
                 Some(resumed) if sequence <= resumed => Ok(None),
                 _ => Err(Rejection::NeverSent),
@@ -164,7 +164,7 @@ fn check_sums(count: &proto::TailCount) -> Result<(), Rejection> {
     }
 }
 
-/// The decisions of a count, by the policy's own names of its rules.
+/// The decisions in a count, with the rule names of the policy.
 fn decisions(count: &proto::TailCount, rules: &PolicyRules) -> Result<TailDecisions, Rejection> {
     let mut by_rule = BTreeMap::new();
     for proto::RuleCount { rule, kept } in &count.rules {

@@ -86,8 +86,8 @@ impl ServedRules {
     }
 }
 
-/// The latest tail rules of one namespace by sequence, oldest first. Without their messages, which may
-/// have megabytes and are not sent again.
+/// The latest tail rules of one namespace by sequence, oldest first. Without their messages, which
+/// may be megabytes long and are not sent again.
 #[derive(Debug, Default)]
 pub(crate) struct RulesHistory(VecDeque<(u64, Arc<RulesByPolicy>)>);
 

@@ -14,7 +14,7 @@ use crate::{
     tally::Tally,
 };
 
-/// The most names of rules in the totals of one policy, apart from those of its present rules and of
+/// The most rule names in the totals of one policy, apart from those of its present rules and of
 /// late reports. With more, the totals start again at zero: a policy whose rules get a new name with
 /// each change must not take more and more memory.
 const MAX_TOTALED_RULES: usize = 256;
@@ -25,7 +25,7 @@ pub(crate) struct TailTally {
     rules: Arc<PolicyRules>,
     /// The length of the window.
     length: Duration,
-    /// All decisions, also those by former rules.
+    /// All decisions, including those by former rules.
     total: TailDecisions,
     /// The traces in the window that none of the present rules matched. Each is an independent trial
     /// of `otherwise`.
@@ -38,7 +38,7 @@ impl TailTally {
         let otherwise = Strategy::Probability(rules.tail.otherwise());
         Self {
             length,
-            // Every rule is listed, also if it keeps no trace.
+            // Every rule is listed, even if it keeps no trace.
             total: TailDecisions {
                 by_rule: names.map(|name| (name, 0)).collect(),
                 ..TailDecisions::default()
@@ -49,7 +49,7 @@ impl TailTally {
     }
 
     /// Continues with other rules or places, if they have changed. The totals stay; the window and
-    /// the verdict start again, since the rate of `otherwise` may be another.
+    /// the verdict start again, since the rate of `otherwise` may have changed.
     pub(crate) fn set_rules(&mut self, rules: &Arc<PolicyRules>, now: Instant) {
         if Arc::ptr_eq(&self.rules, rules) {
             return;
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn other_rate_is_contradicted() {
+    fn rate_above_otherwise_is_too_high() {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         let mut tally = tally(start);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn without_unmatched_traces_there_is_no_rate() {
+    fn no_rate_without_unmatched_traces() {
         let start = Instant::now();
         let mut tally = tally(start);
         tally.add(&decisions(5, 0, 0), start, start);

@@ -37,7 +37,7 @@ mod tests {
     #[case("1 MB", None)]
     #[case("-1MB", None)]
     #[case("99999999999999GiB", None)]
-    fn sizes(#[case] text: &str, #[case] size: Option<usize>) {
+    fn parses_sizes(#[case] text: &str, #[case] size: Option<usize>) {
         assert_eq!(parse_size(text).ok(), size);
     }
 }

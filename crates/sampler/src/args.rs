@@ -69,12 +69,12 @@ pub struct SamplerArgs {
     )]
     pub journal_size: usize,
     /// At a shutdown, decide on the traces that wait instead of leaving them to the next start: for
-    /// a folder that the next start does not find. With --peers, a peer keeps the files of this
-    /// folder for the next start, and these traces are decided only if no peer takes them
+    /// a folder that is lost in between. With --peers, a peer keeps the files of this folder
+    /// for the next start, and these traces are decided only if no peer takes them
     #[arg(long, env = "SPOOR_DECIDE_AT_SHUTDOWN")]
     pub decide_at_shutdown: bool,
-    /// Namespace whose tail rules apply to root spans without k8s.namespace.name. Without it, that
-    /// of their service.namespace
+    /// Namespace whose tail rules apply to root spans without k8s.namespace.name. Without it,
+    /// the rules are those of the namespace in service.namespace
     #[arg(long, env = "SPOOR_NAMESPACE")]
     pub namespace: Option<Namespace>,
     /// Name of the TracingStack that the sampler belongs to, for the control plane
@@ -88,7 +88,7 @@ pub struct SamplerArgs {
     pub stack: String,
     /// Address of the peers' port of each sampler of the stack, with {ordinal} in place of its
     /// ordinal, such as tracing-sampler-{ordinal}.tracing-sampler-pods:4320. Traces are divided among
-    /// these samplers. The own ordinal is the number at the end of service.instance.id
+    /// these samplers. This sampler's ordinal is the number at the end of service.instance.id
     #[arg(long, env = "SPOOR_PEERS", value_name = "ADDRESS")]
     pub peers: Option<String>,
     /// File with a token that the samplers of the stack share, of at least 16 characters; required

@@ -1,15 +1,15 @@
 //! The files of samplers that are not running, which this one keeps until they run again.
 //!
-//! Without a claim, a sampler's folder ends with its pod. So a sampler that leaves gives its files
-//! to a peer, and the next pod with its ordinal gets them back, as if it had the folder of the
-//! former one ([`Peers`](crate::peers::Peers)). In the journal's folder are:
+//! Without a volume claim, a sampler's folder is deleted with its pod. So a sampler that leaves
+//! gives its files to a peer, and the next pod with its ordinal gets them back, as if it had the
+//! folder of the former one ([`Peers`](crate::peers::Peers)). In the journal's folder are:
 //!
 //! | path | content |
 //! |---|---|
 //! | `custody/OWNER-JOURNAL-RECORD` | the files of another sampler, by its ordinal, the ID of its journal and the last record |
 //! | `custody/OWNER-JOURNAL-RECORD.stale` | such files of a sampler that runs without them: it has begun another journal |
-//! | `custody/OWNER.partial` | files of another sampler that arrive |
-//! | `incoming` | the own files that arrive |
+//! | `custody/OWNER.partial` | files of another sampler that are arriving |
+//! | `incoming` | this sampler's own files that are arriving |
 //!
 //! The file with the journal's ID comes last, so a folder without it has no journal.
 
@@ -49,7 +49,7 @@ pub(crate) struct Custody {
 
 impl Custody {
     /// Reads the name of a folder.
-    fn of_folder(folder: PathBuf) -> Option<Self> {
+    fn from_folder(folder: PathBuf) -> Option<Self> {
         let name = folder.file_name()?.to_str()?.to_owned();
         let stale = name.strip_suffix(STALE);
         let mut fields = stale.unwrap_or(&name).splitn(3, '-');
@@ -65,8 +65,8 @@ impl Custody {
         })
     }
 
-    /// The order of custodies of one sampler.
-    fn age(&self) -> ([u8; 16], u64) {
+    /// The key by which later custodies of one sampler compare greater.
+    fn recency(&self) -> ([u8; 16], u64) {
         (self.journal.to_bytes(), self.last_record)
     }
 }
@@ -78,8 +78,8 @@ pub(crate) struct CustodyFolder {
     forwarder: Forwarder,
     /// The bytes of the files that another sampler should get back.
     held_bytes: AtomicU64,
-    /// Held while custodies change, also while one arrives: no two are given the same room, and
-    /// none is removed while it is counted or opened.
+    /// Held while custodies change, including while one arrives: no two are given the same room,
+    /// and none is removed while it is counted or opened.
     pub(crate) turn: Arc<Mutex<()>>,
 }
 
@@ -104,7 +104,7 @@ impl CustodyFolder {
         self.held_bytes.load(Relaxed)
     }
 
-    /// The folder in which the own files arrive.
+    /// The folder in which this sampler's own files arrive.
     pub(crate) fn incoming(&self) -> PathBuf {
         self.journal.join(INCOMING)
     }
@@ -115,7 +115,7 @@ impl CustodyFolder {
         self.journal.join(KEPT).join(name)
     }
 
-    /// Does something on a thread that may wait for the disk.
+    /// Runs `work` on a thread that may block on the disk.
     pub(crate) async fn on_blocking_thread<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
@@ -128,17 +128,18 @@ impl CustodyFolder {
     /// All custodies that are complete.
     pub(crate) fn all(&self) -> io::Result<Vec<Custody>> {
         let folders = entries(&self.journal.join(KEPT))?.into_iter();
-        Ok(folders.filter_map(Custody::of_folder).collect())
+        Ok(folders.filter_map(Custody::from_folder).collect())
     }
 
     /// The latest custody for a sampler.
     pub(crate) fn latest(&self, owner: u16) -> io::Result<Option<Custody>> {
         let all = self.all()?.into_iter();
         let usable = all.filter(|custody| custody.owner == owner && !custody.is_stale);
-        Ok(usable.max_by_key(Custody::age))
+        Ok(usable.max_by_key(Custody::recency))
     }
 
-    /// Gives a custody of this size room until it has arrived, if there is enough.
+    /// Reserves room for a custody of this size until it has arrived; returns whether there is
+    /// enough.
     pub(crate) fn reserve(&self, bytes: u64) -> io::Result<bool> {
         let all = self.all()?.into_iter();
         let held = all
@@ -216,7 +217,7 @@ impl CustodyFolder {
         self.update_room()
     }
 
-    /// Lowers the journal's limit by the size of all custodies. None arrives meanwhile.
+    /// Lowers the journal's limit by the size of all custodies. None may be arriving.
     pub(crate) fn update_room(&self) -> io::Result<()> {
         let mut held = 0;
         let mut stale = 0;
@@ -231,7 +232,7 @@ impl CustodyFolder {
         Ok(())
     }
 
-    /// Moves the own files that have arrived into the journal's folder.
+    /// Moves this sampler's own files that have arrived into the journal's folder.
     pub(crate) fn install(&self) -> io::Result<()> {
         let incoming = self.incoming();
         for entry in fs::read_dir(&incoming)? {
@@ -264,7 +265,7 @@ pub(crate) fn remove_incomplete(folder: &Path) -> io::Result<()> {
             remove(&path)?;
         }
     }
-    // Own files without the last one, which would make them a journal.
+    // This sampler's own files without the last one, which would make them a journal.
     if !has_journal(folder) {
         for path in entries(folder)? {
             let name = path.file_name().and_then(|name| name.to_str());

@@ -9,7 +9,7 @@
 //!   takes. While it is unavailable, the sampler holds what fits and then refuses requests, so that
 //!   senders wait.
 //! - The peers: other samplers of the same stack, among which traces are divided, and which keep
-//!   the files of one that does not run.
+//!   the files of one that is not running.
 //! - [`Sampler`]: the start, the listeners and the shutdown.
 
 mod args;

@@ -77,7 +77,7 @@ struct RuleMetrics(Arc<RulesInForce>);
 impl Collector for RuleMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let name = "spoor_sampler_control_plane_connected";
-        let help = "Whether the stream of tail rules is connected";
+        let help = "1 if the stream of tail rules is connected";
         let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::from(self.0.is_connected())).encode(gauge)?;
         let Some(held) = self.0.held() else {
@@ -106,14 +106,14 @@ impl Collector for ForwardMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let pending = self.forwarder.forward_pending();
         let for_peers: usize = pending.iter().map(|(_, bytes)| *bytes).sum();
-        // In the order of their path, so that nothing is missed that moves on meanwhile.
+        // Read in the order in which spans move on, so that none is missed.
         let traces = self.forwarder.totals().traces_gathering;
         let bytes = self.forwarder.backlog().bytes;
         let kept = self.custody.as_ref().map_or(0, |it| it.held_bytes());
         let undelivered = traces + (for_peers + bytes) as u64 + kept;
         let name = "spoor_sampler_undelivered";
-        let help = "Traces that wait, and bytes to send, for other samplers and in their files that \
-                    are kept here, added up: 0 if nothing is left";
+        let help = "Traces that wait, plus bytes to send, to hand over, and in other samplers' \
+                    files that are kept here; 0 if nothing is left";
         gauge(&mut encoder, name, help, undelivered)?;
         let name = "spoor_sampler_spans_resent";
         let help = "Spans of the journal sent again after the start, as they were not confirmed";
@@ -128,8 +128,8 @@ impl Collector for ForwardMetrics {
         let help = "Generation of the rings in force; 0 if they are not known yet";
         gauge(&mut encoder, name, help, generation)?;
         let name = "spoor_sampler_rings_settled_generation";
-        let help = "Generation of the rings since which all traces that it knows began; 0 if they \
-                    are not known yet";
+        let help = "Newest generation of rings that is settled: the sampler knows no trace from \
+                    before it; 0 if not known yet";
         gauge(
             &mut encoder,
             name,

@@ -1,18 +1,18 @@
 //! The other samplers of the stack.
 //!
-//! Each trace has an owner among them, by the rings in force (`spoor_traces::Rings`). A sampler that
-//! gets spans for another one keeps them in its journal until that one has them in its own. For that
-//! it calls each peer ([`client`]), several times a second also without spans: an owner decides once
-//! its peers have nothing left for it. Each sampler serves these calls ([`server`]).
+//! Each trace has an owner among them, by the rings in force (`spoor_traces::Rings`). A sampler
+//! that gets spans for another one keeps them in its journal until that one has them in its own.
+//! For that it calls each peer ([`client`]), several times a second even without spans: an owner
+//! decides once its peers have nothing left for it. Each sampler serves these calls ([`server`]).
 //!
 //! A sampler learns rings from the control plane and from its peers, in both directions of a call.
-//! At its start it knows those of its file, but not whether they are still active, and learns that
+//! At its start it knows those in its file, but not whether they are still active, and learns that
 //! before it serves. Ordinal 0 is the exception: it is a member of all rings, and none of its former
-//! ones ends without its report, so its file is as new as necessary.
+//! ones ends without its report, so its file is recent enough.
 //!
-//! If its folder ends with its pod, a sampler that leaves gives its files to a peer. The next one
-//! with the same ordinal has no journal. Once it knows the rings, and so all samplers that may have
-//! these files, it gets them back ([`custody`]), and only then puts the rings in force.
+//! If its folder is deleted with its pod, a sampler that leaves gives its files to a peer. The next
+//! one with the same ordinal has no journal. Once it knows the rings, and so all samplers that may
+//! have these files, it gets them back ([`custody`]), and only then puts the rings in force.
 
 mod client;
 mod custody;
@@ -37,7 +37,7 @@ use crate::{
     phase::{Phase, Phases},
     rings::{self, AdoptError, RingsFile},
 };
-pub(crate) use custody::Parting;
+pub(crate) use custody::Deposits;
 pub(crate) use server::router;
 use stamp::Process;
 pub use token::PeersTokenError;
@@ -65,7 +65,7 @@ pub(crate) struct Peers {
     saved: Option<Rings>,
     phases: Phases,
     process: Process,
-    /// The custodies for other samplers, if this one has no claim.
+    /// The custodies for other samplers, if this one has no volume claim.
     pub(crate) custody: Option<Arc<CustodyFolder>>,
     delay: watch::Sender<Delay>,
     /// The calls to peers that failed, and are repeated.
@@ -129,7 +129,7 @@ impl Peers {
     }
 
     async fn put_in_force(&self, received: Rings) -> Result<(), AdoptError> {
-        if self.delays(&received) {
+        if self.keep_for_later(&received) {
             return Ok(());
         }
         self.file.adopt(received, &self.forwarder).await?;
@@ -138,7 +138,7 @@ impl Peers {
     }
 
     /// Keeps rings for later while the journal is not open; returns whether it did.
-    fn delays(&self, received: &Rings) -> bool {
+    fn keep_for_later(&self, received: &Rings) -> bool {
         let mut is_delayed = false;
         self.delay.send_if_modified(|delay| {
             is_delayed = !delay.is_over;

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 pub(crate) enum Phase {
     /// Nothing is served yet.
     Starting,
-    /// The rings that are active are not known yet. It accepts no spans: those of a trace that it
-    /// began could be split from those that another sampler has.
+    /// The rings that are active are not known yet. It accepts no spans, since a trace could then
+    /// be split between it and another sampler.
     Learning,
     /// It accepts spans. A sampler without peers is in this phase until it leaves.
     Serving,
@@ -25,7 +25,7 @@ impl Phase {
     }
 }
 
-/// The phase of a sampler, and the next ones. Clones share it.
+/// The current phase of a sampler, whose changes can be awaited. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Phases(watch::Sender<Phase>);
 
@@ -40,8 +40,8 @@ impl Phases {
         *self.0.borrow()
     }
 
-    /// Enters the phase that `next` returns, unless the sampler is leaving. Of two calls at the same
-    /// time, the second one reads what its phase depends on after the first one has ended.
+    /// Enters the phase that `next` returns, unless the sampler is leaving. Of two
+    /// concurrent calls, the second one calls `next` after the first one has ended.
     pub(crate) fn enter(&self, next: impl FnOnce() -> Phase) {
         self.0.send_if_modified(|phase| {
             if *phase == Phase::Leaving {

@@ -39,10 +39,10 @@ impl Readiness {
     pub(crate) fn check(&self) -> Result<(), String> {
         let reason = match self.phases.get() {
             Phase::Starting | Phase::Leaving => "not serving",
-            Phase::Learning => "waiting for the rings of the control plane or of a peer",
+            Phase::Learning => "waiting for the rings from the control plane or a peer",
             Phase::Draining => "a member of no ring",
             Phase::Serving if self.is_awaiting_rules() => {
-                "waiting for the first tail rules of the control plane"
+                "waiting for the first tail rules from the control plane"
             }
             Phase::Serving => return Ok(()),
         };

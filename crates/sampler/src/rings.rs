@@ -96,8 +96,8 @@ impl RingsFile {
             return Ok(());
         }
         let (shared, forwarder) = (Arc::clone(&self.0), forwarder.clone());
-        // On a thread of its own also because a caller may stop waiting. The file must not be
-        // written by two at the same time.
+        // A blocking thread holds the lock until the file is written, even if the caller stops
+        // waiting. Otherwise two calls could write the file at the same time.
         tokio::task::spawn_blocking(move || shared.adopt(received, &forwarder))
             .await
             .map_err(io::Error::other)?

@@ -41,7 +41,7 @@ fn rules(message: &wire::TailRules) -> Result<Rules, String> {
     let namespace = valid("namespace", Namespace::new(&message.namespace))?;
     let mut places = Vec::new();
     for (index, policy) in message.policies.iter().enumerate() {
-        let read = placed(policy).map_err(|problem| format!("policies[{index}].{problem}"))?;
+        let read = by_place(policy).map_err(|problem| format!("policies[{index}].{problem}"))?;
         places.extend(read);
     }
     let table = TailTable::new(namespace.clone(), places)
@@ -63,7 +63,7 @@ fn rules(message: &wire::TailRules) -> Result<Rules, String> {
 }
 
 /// A policy at each of its places.
-fn placed(
+fn by_place(
     policy: &wire::TailPolicy,
 ) -> Result<Vec<(OwnedTailPlace, PolicyName, TailPolicy)>, String> {
     let name = valid("name", PolicyName::new(&policy.name))?;

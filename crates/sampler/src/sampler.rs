@@ -22,7 +22,7 @@ use crate::{
     in_force::{HeldRules, RulesInForce},
     metrics::Metrics,
     otlp,
-    peers::{self, Parting, Peers, PeersTokenError, Token},
+    peers::{self, Deposits, Peers, PeersTokenError, Token},
     phase::{Phase, Phases},
     port::Port,
     readiness::Readiness,
@@ -74,7 +74,8 @@ pub struct Sampler {
     /// The port for the peers, and their state.
     peers: Option<(Sockets, Arc<Peers>)>,
     phases: Phases,
-    /// The settings of the forwarder, to open the journal later, and those of other samplers.
+    /// The settings of the forwarder, to open its journal later, and the journals of other
+    /// samplers.
     settings: ForwarderSettings,
     forwarder: Forwarder,
     /// Stops the forwarder once the last request has ended.
@@ -122,17 +123,17 @@ impl Sampler {
         let stop_forwarder = CancellationToken::new();
         let stop = stop_forwarder.clone();
         let settings_of_forwarder = forwarder.clone();
-        // A folder that outlives the pod is not empty without reason.
-        let kept = forwarder.journal.as_ref().map(|journal| &journal.folder);
-        let kept = kept.filter(|_| forwarder.decides_at_shutdown && peers.is_some());
-        let kept = kept.cloned();
-        if let Some(folder) = &kept {
+        // Only if the folder is deleted with the pod may peers keep its files. If a folder that
+        // outlives the pod is empty, they have none.
+        let ephemeral = forwarder.journal.as_ref().map(|it| it.folder.clone());
+        let ephemeral = ephemeral.filter(|_| forwarder.decides_at_shutdown && peers.is_some());
+        if let Some(folder) = &ephemeral {
             custody::remove_incomplete(folder).map_err(|source| JournalError::Open {
                 path: folder.clone(),
                 source,
             })?;
         }
-        let is_journal_open = kept.as_deref().is_none_or(custody::has_journal);
+        let is_journal_open = ephemeral.as_deref().is_none_or(custody::has_journal);
         let forwarder = match is_journal_open {
             true => Forwarder::start(forwarder, stop)?,
             false => Forwarder::start_without_journal(forwarder, stop),
@@ -141,14 +142,15 @@ impl Sampler {
             log_recovery(forwarder.recovery());
         }
         let phases = Phases::default();
-        let kept = kept.map(|folder| Arc::new(CustodyFolder::new(folder, forwarder.clone())));
+        let custody = ephemeral.map(|folder| CustodyFolder::new(folder, forwarder.clone()));
+        let custody = custody.map(Arc::new);
         let peers = peers.zip(token).map(|((peers, file), token)| {
             Arc::new(Peers::new(
                 (peers, token),
                 forwarder.clone(),
                 file,
                 phases.clone(),
-                (kept, is_journal_open),
+                (custody, is_journal_open),
             ))
         });
         let rules = Arc::new(RulesInForce::new(forwarder.clone(), file, held));
@@ -193,8 +195,8 @@ impl Sampler {
     }
 
     /// Receives, decides and sends until `shutdown`. Then it stops receiving, decides on the traces
-    /// that wait (with a journal that the next start finds, or that a peer keeps for it, they wait
-    /// for that instead), and sends what is left within 15 s.
+    /// that wait, and sends what is left within 15 s. With a journal that the next start finds, or
+    /// that a peer keeps for it, these traces wait for the next start instead.
     ///
     /// # Errors
     /// [`SamplerError::Reflection`], [`SamplerError::CutOff`], and [`SamplerError::Journal`] if the
@@ -247,18 +249,18 @@ impl Sampler {
             serve_peers(peers_port, &phases),
             leaving,
         );
-        // Only at the end of the last request is the journal complete.
-        let mut parting = Parting::default();
+        // The journal is complete once the last request has ended.
+        let mut deposits = Deposits::default();
         if let Some(peers) = peers.as_ref().filter(|peers| peers.custody.is_some()) {
             peers.finish_all().await;
-            // A call could end the custody that begins.
+            // A call could discard the files that are deposited now.
             stop_calls.cancel();
             if let Some(calls) = calls.take() {
                 log_panic(calls.await);
             }
-            parting = peers.part().await;
+            deposits = peers.deposit_all().await;
         }
-        if parting.is_deposited {
+        if deposits.has_own {
             self.forwarder.give_up();
             give_up.cancel();
         }
@@ -267,14 +269,14 @@ impl Sampler {
         tokio::join!(
             finish_sending(sending, give_up),
             finish_forwarding(peers.as_deref().filter(|_| calls.is_some())),
-            decide_custodies(parting.left, &settings, &sender),
+            decide_custodies(deposits.left, &settings, &sender),
         );
         stop_calls.cancel();
         if let Some(calls) = calls {
             log_panic(calls.await);
         }
         self.forwarder.give_up();
-        if !parting.is_deposited {
+        if !deposits.has_own {
             log_unsent(&self.forwarder);
         }
         // After the last decision, which the final report contains.

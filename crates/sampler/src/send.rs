@@ -28,7 +28,8 @@ const ATTEMPT_DEADLINE: Duration = Duration::from_secs(30);
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Much shorter than a rollout, so that spans are sent soon after the receiver has restarted.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
-/// The longest delay that a receiver may request. Spans wait meanwhile, and in the end services.
+/// The longest delay that a receiver may request. Spans wait meanwhile, and once the sampler is
+/// full, so do services.
 const MAX_REQUESTED_DELAY: Duration = Duration::from_secs(60);
 
 /// The counts of what was sent.
@@ -72,7 +73,7 @@ impl Sender {
     }
 
     /// A sender of another forwarder's batches to the same receiver, with the same counts.
-    pub(crate) fn of(&self, forwarder: Forwarder) -> Self {
+    pub(crate) fn with(&self, forwarder: Forwarder) -> Self {
         Self {
             forwarder,
             ..self.clone()
@@ -110,7 +111,7 @@ impl Sender {
     }
 
     /// As [`Self::send_with_retries`]. A panic is a failed attempt: otherwise the batch would take
-    /// room for ever, and a restart would send all that came after it again.
+    /// room forever, and a restart would send all that came after it again.
     async fn send_despite_panics(&self, batch: &Batch) -> Result<ExportResponse, String> {
         let mut backoff = Backoff::new(MIN_RETRY_DELAY);
         loop {
@@ -124,7 +125,8 @@ impl Sender {
         }
     }
 
-    /// Sends a batch until the receiver accepts it; an error is its reason for never doing so.
+    /// Sends a batch until the receiver accepts it. The error is the receiver's reason for refusing
+    /// it for good.
     async fn send_with_retries(&self, batch: &Batch) -> Result<ExportResponse, String> {
         let request = self.exporter.prepare(batch.request.clone());
         let mut backoff = Backoff::new(MIN_RETRY_DELAY);
@@ -185,7 +187,7 @@ impl Sender {
     }
 }
 
-/// Counts a request for as long as it is in progress, also if it is cancelled.
+/// Counts a request for as long as it is in progress, even if it is cancelled.
 struct InFlight(Gauge);
 
 impl InFlight {

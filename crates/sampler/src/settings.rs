@@ -22,7 +22,7 @@ const DECISION_WAITS: RangeInclusive<Duration> =
 const MAX_TRACE_DURATION: Duration = Duration::from_secs(3600);
 /// One request may take 16 MiB.
 const MIN_MEMORY_BYTES: usize = 32 << 20;
-/// The spans of the wait and of the batches to send have to fit.
+/// The spans of the traces that wait, and the batches to send, have to fit.
 const MIN_JOURNAL_BYTES: usize = 128 << 20;
 /// Late spans follow decisions for ten minutes at 5,000 traces per second. The memory for gathering
 /// is a second bound.
@@ -81,7 +81,7 @@ impl SamplerArgs {
             })
             .ok();
         self.check(&mut reader);
-        // Also without a valid environment, so that their errors are reported with its own.
+        // Also without a valid environment, so that errors of both are reported together.
         let instance = environment.as_ref().map(|it| it.instance.as_str());
         let peers = self.peers(instance, &mut reader);
         let settings =

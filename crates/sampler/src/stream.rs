@@ -31,7 +31,7 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 32 << 20;
 /// counts of policies and rules, of which each takes at least seven bytes.
 const MAX_COUNTS_BYTES: usize = 1 << 20;
 
-/// Rings that are not adopted are attempted again with each report.
+/// Limits warnings: rings that cannot be adopted are tried again with each report.
 static REFUSED_RINGS: LogLimit = LogLimit::new();
 
 /// The sessions in which the sampler receives its rules.
@@ -45,7 +45,7 @@ pub(crate) struct RuleSessions {
     /// The ID of this process, which is one run of the instance.
     pub(crate) start: String,
     pub(crate) rules: Arc<RulesInForce>,
-    /// Receive rings, if there are peers.
+    /// The state that receives the rings, if there are peers.
     pub(crate) peers: Option<Arc<Peers>>,
 }
 
@@ -159,7 +159,7 @@ impl Session<'_> {
             Ok(()) => None,
             Err(error) => {
                 if let Some(suppressed) = REFUSED_RINGS.admit() {
-                    tracing::warn!(%error, suppressed, "rings of the control plane not adopted");
+                    tracing::warn!(%error, suppressed, "cannot adopt the control plane's rings");
                 }
                 Some(rings)
             }
@@ -192,7 +192,7 @@ impl Session<'_> {
     async fn report(&mut self) -> Result<(), SessionError> {
         let counts = self.sessions.rules.counts();
         let intervals = self.sessions.intervals;
-        // No rules need to come if the sampler holds the current ones. A denial comes sooner.
+        // No rules are sent if the sampler holds the current ones, and a denial comes sooner.
         if self.opened.elapsed() >= intervals.deadline {
             self.set_accepted();
         }

@@ -61,7 +61,7 @@ pub enum Failure {
     /// The receiver will never accept this batch.
     Refused(String),
     /// The OTLP specification forbids a retry, although the batch is not the cause: the endpoint is
-    /// wrong, permission is missing, or the receiver has failed. Any other batch would fail, too.
+    /// wrong, permission is missing, or the receiver has failed. Any other batch would fail too.
     ReceiverFailed(String),
 }
 

@@ -91,7 +91,7 @@ impl Control {
     }
 }
 
-/// True if a head may keep less than every trace at one of the places.
+/// True if a head may keep fewer than all traces at one of the places.
 fn has_partial_head(published: &Publication, namespace: &Namespace, places: &[RulesPlace]) -> bool {
     let table = &published.table;
     let plan = |service: &str| table.plan(namespace.as_str(), service);
@@ -105,7 +105,7 @@ fn has_partial_head(published: &Publication, namespace: &Namespace, places: &[Ru
     })
 }
 
-/// True if a plan keeps less than every trace of an operation, or of any if there is none.
+/// True if a plan may keep fewer than all traces of an operation, or of any if none is given.
 fn is_partial(plan: &Plan, operation: Option<&OperationName>) -> bool {
     let Some(strategies) = plan.at(Timestamp::now()) else {
         return false;

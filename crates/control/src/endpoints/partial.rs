@@ -43,7 +43,8 @@ pub(crate) trait StreamMessage: Message + Default {
     /// The most elements in the lists of a report. Empty ones have only two bytes encoded, but take
     /// many times as much memory once decoded.
     const MAX_REPORT_ELEMENTS: usize;
-    /// A list of the report whose elements have a list themselves: the field numbers of both lists.
+    /// The field numbers of a list in the report, and of a list in that list's elements, if there
+    /// is such a nested list.
     const NESTED_LIST: Option<(u32, u32)>;
 }
 
@@ -201,7 +202,7 @@ fn count_report_elements<M: StreamMessage>(message: &[u8]) -> Result<usize, Deco
     Ok(elements)
 }
 
-/// Visits the fields of a message: their numbers, and their bytes if they have a length.
+/// Visits the fields of a message: their numbers, and their bytes if they are length-delimited.
 fn for_each_field(
     mut message: &[u8],
     mut visit: impl FnMut(u32, &[u8]) -> Result<(), DecodeError>,

@@ -39,7 +39,7 @@ pub(crate) trait StreamClient: Sized + Send + 'static {
     type Hello: Send + 'static;
     /// The identity of the client.
     type Identity: Send + 'static;
-    /// The newest messages for all streams of this kind that receive the same.
+    /// The newest messages, shared by all streams of this kind that receive the same ones.
     type Outgoing: Send + Sync + 'static;
 
     /// The label of the endpoint in metrics.

@@ -71,7 +71,7 @@ impl StreamMessage for SamplerMessage {
     /// A count of a rule with a name of ten letters has about 16 bytes encoded. An empty one has only
     /// two, but takes 32 once decoded, and an empty count of a policy takes 96.
     const MAX_REPORT_ELEMENTS: usize = Self::MAX_BYTES / 16;
-    /// The counts of rules in those of policies.
+    /// The counts of rules in the counts of policies.
     const NESTED_LIST: Option<(u32, u32)> = Some((1, 4));
 }
 

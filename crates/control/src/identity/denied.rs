@@ -51,7 +51,7 @@ pub enum Denied {
     #[error("only the sampler of a TracingStack may subscribe to tail rules")]
     NotASampler,
     /// The sampler's pod names a stack that does not exist in its namespace.
-    #[error("this pod belongs to TracingStack {0:?}, which its namespace does not have")]
+    #[error("this pod belongs to TracingStack {0:?}, which does not exist in its namespace")]
     NoStack(String),
     /// The sampler is not on the control plane's own machine.
     #[error("only a sampler on this machine may subscribe to tail rules")]

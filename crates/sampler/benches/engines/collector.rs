@@ -1,9 +1,9 @@
 //! An unmodified Collector with its own tail sampler.
 //!
-//! Where there is a choice, it favours the Collector: it has two plain policies instead of the
-//! conditions that the operator writes for it, records neither the policy nor the threshold in the
-//! spans that it keeps, and has no memory limiter. Its queue acknowledges spans from memory and sends
-//! batches of at least 1,000.
+//! Where there is a choice, the configuration favours the Collector: it has two plain policies
+//! instead of the conditions that the operator writes, records neither the policy nor the threshold
+//! in the spans kept, and has no memory limiter. The exporter's queue is in memory, and sends
+//! batches of at least 1,000 spans.
 
 use std::{
     fs::{self, File},
@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::program::{Program, spawn};
 
-/// More than wait at a time, so that no trace is decided early.
+/// More traces than wait at a time, so that none is decided early.
 const MAX_TRACES: u64 = 500_000;
 const QUEUE_BYTES: u64 = 256 << 20;
 /// The time in which a Collector usually starts, many times over.

@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 4;
 const REQUESTS_PER_CONNECTION: usize = 4;
 /// The delay before a refused request is sent again.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
-/// The time after which a program that accepts no request is considered to have failed.
+/// The time after which a program that does not accept a request is considered to have failed.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The end of the load. The traces that have begun are completed.
@@ -133,8 +133,8 @@ impl Load {
                 }
                 Err(failure) => panic!("{failure:?}"),
             }
-            // Without regard to the delay that the receiver requests, a second for the sampler:
-            // then the load would be over before the next attempt.
+            // Not the delay that the receiver requests, which is a second for the sampler: the load
+            // would be over before the next attempt.
             sleep(RETRY_DELAY).await;
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 const CORE: usize = 0;
 /// The time for decisions after the last span.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// The interval in which decisions are counted.
+/// The interval at which decisions are counted.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A program that is killed when it is dropped.
@@ -78,7 +78,7 @@ impl Program {
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64
     }
 
-    /// The resident memory without files, in bytes.
+    /// The resident memory without mapped files, in bytes.
     pub fn anonymous_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let mut lines = status.lines();

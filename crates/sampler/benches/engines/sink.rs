@@ -17,8 +17,8 @@ use tokio::{net::TcpListener, time::sleep};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-/// The time without another span after which the last one has arrived. The Collector holds spans
-/// for 200 ms to send them together.
+/// The time without another span after which the last one is considered to have arrived. The
+/// Collector holds spans for 200 ms to send them together.
 const QUIET_TIME: Duration = Duration::from_secs(1);
 const MAX_REQUEST_BYTES: usize = 64 << 20;
 
@@ -53,7 +53,7 @@ impl Sink {
         (sink, address)
     }
 
-    /// Waits until no more spans arrive, and returns their numbers.
+    /// Waits until no more spans arrive, and returns their counts.
     pub async fn wait_until_quiet(&self) -> Kept {
         let mut before = self.kept();
         loop {

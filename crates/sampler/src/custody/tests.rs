@@ -42,7 +42,7 @@ async fn latest_custody_is_returned() {
     arrive(&custodies, 2, Some((FIRST, 9)));
     let latest = custodies.latest(1).unwrap().unwrap();
     assert_eq!((latest.journal, latest.last_record), (SECOND, 6));
-    // A later one of the same journal replaces the former.
+    // A later one of the same journal replaces the former one.
     assert_eq!(custodies.held_bytes(), 30);
     assert!(!custodies.partial(1).exists());
 }
@@ -60,7 +60,7 @@ async fn earlier_custody_does_not_replace_a_later_one() {
 }
 
 #[tokio::test]
-async fn stale_custody_does_not_return() {
+async fn stale_custody_is_not_kept_again() {
     let folder = TempDir::new().unwrap();
     let custodies = custodies(&folder);
     for _ in 0..2 {

@@ -49,7 +49,7 @@ pub(crate) fn open(folder: &Path) -> io::Result<Vec<OpenFile>> {
                 name,
                 content,
             }),
-            // The journal needed it no more.
+            // The journal no longer needed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -122,7 +122,7 @@ pub(crate) async fn receive(
     custody: &wire::Custody,
     folder: &Path,
 ) -> Result<(), Status> {
-    create(folder).await.map_err(unwritten)?;
+    create(folder).await.map_err(write_failed)?;
     let mut left = custody.bytes;
     while let Some(message) = messages.message().await? {
         let Some(Message::Piece(piece)) = message.message else {
@@ -136,7 +136,7 @@ pub(crate) async fn receive(
             .checked_sub(piece.content.len() as u64)
             .ok_or_else(|| Status::invalid_argument("custody.bytes: less than the pieces have"))?;
         let path = folder.join(&piece.file);
-        append(&path, &piece.content).await.map_err(unwritten)?;
+        append(&path, &piece.content).await.map_err(write_failed)?;
     }
     if left > 0 {
         return Err(Status::aborted(format!(
@@ -167,7 +167,7 @@ async fn append(path: &Path, content: &[u8]) -> io::Result<()> {
     file.flush().await
 }
 
-fn unwritten(error: io::Error) -> Status {
+fn write_failed(error: io::Error) -> Status {
     Status::unavailable(format!("cannot write the files of a custody: {error}"))
 }
 

@@ -26,7 +26,8 @@ use crate::{
 
 /// The interval of checks for peers to call, such as new members.
 const PEER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// The deadline of a call, with connecting. The peer writes at most a few megabytes to its journal.
+/// The deadline of a call, including the connection. The peer writes at most a few megabytes to its
+/// journal.
 pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// The delays after calls that failed. The longest is about the time that a restart takes.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -123,7 +124,7 @@ impl Caller {
         let exchange = async |request| self.client.clone().exchange(request).await;
         let response = within(CALL_DEADLINE, request, exchange).await?;
         if let Some(rings) = response.rings {
-            self.peers.adopt(&rings).await.map_err(refused)?;
+            self.peers.adopt(&rings).await.map_err(not_adopted)?;
         }
         // It goes on at once if the phase has ended. Either way the next step is the same.
         let learned = self.peers.phases.wait_for(Phase::has_learned);
@@ -152,7 +153,7 @@ impl Caller {
         self.last_stamp = stamp;
         if let Some(rings) = rings {
             // If that fails, the parts are sent again, and the peer drops them.
-            self.peers.adopt(&rings).await.map_err(refused)?;
+            self.peers.adopt(&rings).await.map_err(not_adopted)?;
         }
         let forwarder = &self.peers.forwarder;
         forwarder.forwarded(self.ordinal, received, saturated);
@@ -182,7 +183,7 @@ impl Caller {
         self.backoff.reset();
         if self.is_failing {
             self.is_failing = false;
-            tracing::info!(peer = self.ordinal, "calling a peer again");
+            tracing::info!(peer = self.ordinal, "calls to a peer succeed again");
         }
     }
 
@@ -195,8 +196,8 @@ impl Caller {
             let reason = with_causes(status);
             tracing::warn!(peer = self.ordinal, reason, "cannot call a peer; retrying");
         }
-        // Behind the address is another sampler now, possibly of another stack, or none. A new
-        // connection resolves the name again.
+        // The address may now belong to another sampler, possibly of another stack, or to none. A
+        // new connection resolves the name again.
         if matches!(
             status.code(),
             Code::FailedPrecondition | Code::Unauthenticated | Code::DeadlineExceeded
@@ -238,14 +239,14 @@ fn part(part: ForwardedPart) -> Part {
     }
 }
 
-/// Rounds up, since zero means that nothing is pending, and a receiver that takes spans for younger
+/// Rounds up, since zero means that nothing is pending, and a receiver that considers spans younger
 /// than they are could decide too early.
 fn millis_rounded_up(age: Duration) -> u64 {
     let millis = age.as_nanos().div_ceil(1_000_000);
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
 
-fn refused(error: AdoptError) -> Status {
+fn not_adopted(error: AdoptError) -> Status {
     Status::internal(error.to_string())
 }
 

@@ -1,5 +1,5 @@
-//! The own files, while they are with a peer: gets them back at a start, and gives them to a peer at
-//! the end, together with those that this sampler keeps for others.
+//! This sampler's own files, while a peer keeps them: gets them back at a start, and gives them to
+//! a peer at a shutdown, together with those that this sampler keeps for others.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -29,34 +29,34 @@ use crate::{
     sampler::log_recovery,
 };
 
-/// The time for which a start looks for the files while a peer does not respond. It is more than a
-/// restart takes.
+/// The time for which a starting sampler looks for its files while a peer does not respond. A
+/// restart takes less.
 const MAX_SEARCH_TIME: Duration = Duration::from_secs(60);
 /// The interval at which it asks the peers.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(200);
-/// The time for the own files to arrive: a journal of a gigabyte on a slow network.
+/// The time for its own files to arrive: a journal of a gigabyte on a slow network.
 const MAX_TRANSFER_TIME: Duration = Duration::from_secs(60);
-/// The time at a shutdown in which peers take files. No deposit arrives for longer.
+/// The time at a shutdown for depositing files with peers. No single deposit may take longer.
 pub(super) const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
-/// The time in which a deposit is undone of which the response is missing.
+/// The time to undo a deposit that has no response.
 const UNDO_GRACE: Duration = Duration::from_secs(2);
 /// The delay after a failure to save the rings.
 const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What is left of the files at the end.
+/// The result of depositing files with peers at a shutdown.
 #[derive(Debug, Default)]
-pub(crate) struct Parting {
-    /// A peer has the own files, if there are any.
-    pub(crate) is_deposited: bool,
+pub(crate) struct Deposits {
+    /// A peer has this sampler's own files, if there are any.
+    pub(crate) has_own: bool,
     /// The files of other samplers that no peer keeps.
     pub(crate) left: Vec<Custody>,
 }
 
-/// The responses of the peers that keep the files, and of those that do not, with their ordinals.
+/// The responses of the peers to a request for the files, by ordinal.
 #[derive(Default)]
 struct Responses {
     custodies: Vec<(u16, wire::Custody)>,
-    /// With the IDs of their processes.
+    /// The peers that keep none, with the IDs of their processes.
     absences: Vec<(u16, String)>,
     /// The peers without a response.
     silent: Vec<u16>,
@@ -76,7 +76,7 @@ impl Peers {
             return Ok(());
         };
         if !self.delay.borrow().is_over {
-            // Its rings name all samplers that may have the files.
+            // The rings show all samplers that may have the files.
             let mut delay = self.delay.subscribe();
             let _ = delay.wait_for(|delay| delay.rings.is_some()).await.is_ok();
             let peer = self.find_files(custody).await;
@@ -86,7 +86,8 @@ impl Peers {
             rules.load();
             self.open_journal(settings.clone()).await?;
             log_recovery(self.forwarder.recovery());
-            // Before the first span is accepted. The others are told with the first calls.
+            // Before the first span is accepted. The other peers get this call once the rings are
+            // in force.
             if let Some(peer) = peer
                 && let Ok(client) = connect(self, peer)
                 && let Err(status) = self.discard(&client, peer).await
@@ -94,7 +95,7 @@ impl Peers {
                 tracing::warn!(
                     peer,
                     reason = with_causes(&status),
-                    "a peer keeps old files"
+                    "cannot discard the files that a peer keeps"
                 );
             }
             self.end_delay().await;
@@ -114,7 +115,7 @@ impl Peers {
         })?
     }
 
-    /// Puts the rings in force that have arrived, and those that arrive from now on.
+    /// Puts the newest rings that have arrived in force, and from now on rings as they arrive.
     async fn end_delay(&self) {
         let mut delayed = None;
         self.delay.send_modify(|delay| {
@@ -130,12 +131,12 @@ impl Peers {
         }
     }
 
-    /// Gets the own files from the peer that has the latest ones, and returns it. `None` if no peer
-    /// has any, or not all respond in time.
+    /// Gets this sampler's own files from the peer that has the latest ones, and returns the peer.
+    /// `None` if no peer has any, or if none could be received in time.
     ///
     /// A peer may be given the files after it responded. So none of them has the files only if all
-    /// respond twice, and no process has changed meanwhile: one that gives them on does not respond
-    /// any more.
+    /// respond twice, and no process has changed meanwhile: a peer that passes the files on no
+    /// longer responds.
     async fn find_files(&self, custody: &Arc<CustodyFolder>) -> Option<u16> {
         let deadline = Instant::now() + MAX_SEARCH_TIME;
         let mut former: Option<Vec<(u16, String)>> = None;
@@ -149,7 +150,7 @@ impl Peers {
             if is_late && !silent.is_empty() {
                 tracing::error!(
                     ?silent,
-                    "samplers that may have the files of this one are away"
+                    "no response from peers that may have the files of this sampler"
                 );
             }
             let is_complete = is_late || silent.is_empty();
@@ -160,7 +161,7 @@ impl Peers {
             match latest.filter(|_| is_complete) {
                 Some((peer, header)) => match self.withdraw(custody, peer, &header).await {
                     Ok(()) => {
-                        tracing::info!(peer, bytes = header.bytes, "files of this sampler back");
+                        tracing::info!(peer, bytes = header.bytes, "got this sampler's files");
                         return Some(peer);
                     }
                     Err(status) => {
@@ -194,7 +195,7 @@ impl Peers {
         responses
     }
 
-    /// Requests the own files; returns the first message, and the others.
+    /// Requests this sampler's own files; returns the first message, and the stream of the others.
     async fn begin_withdrawal(
         &self,
         ordinal: u16,
@@ -214,7 +215,7 @@ impl Peers {
         timeout(CALL_DEADLINE, begin).await.map_err(late)?
     }
 
-    /// Gets the own files from a peer.
+    /// Gets this sampler's own files from a peer.
     async fn withdraw(
         &self,
         custody: &Arc<CustodyFolder>,
@@ -225,7 +226,7 @@ impl Peers {
         if first != Message::Custody(header.clone()) {
             return Err(Status::aborted("the peer has other files now"));
         }
-        // Without them, files of an earlier attempt could be taken for a part of these.
+        // Otherwise, files of an earlier attempt could be mistaken for a part of these.
         let removed = remove_incomplete_files(custody).await;
         removed.map_err(|error| Status::internal(error.to_string()))?;
         let incoming = custody.incoming();
@@ -237,7 +238,7 @@ impl Peers {
         installed.map_err(|error| Status::internal(error.to_string()))
     }
 
-    /// Ends the custody that a peer may have of the own files.
+    /// Ends the custody that a peer may have of this sampler's own files.
     pub(super) async fn discard(&self, client: &Client, peer: u16) -> Result<(), Status> {
         let journal = self.forwarder.journal_id();
         let journal = journal.ok_or_else(|| Status::internal("there is no journal"))?;
@@ -258,8 +259,8 @@ impl Peers {
         }
     }
 
-    /// Waits until kept spans are sent and those of peers are handed over, or the grace period ends:
-    /// less is left to be done, or done again, by the next sampler.
+    /// Waits until kept spans are sent and those for peers are handed over, or the grace period
+    /// ends. The next sampler with this ordinal then has less to do, or to do again.
     pub(crate) async fn finish_all(&self) {
         let finishing = async {
             while self.has_pending() || self.forwarder.backlog().bytes > 0 {
@@ -269,15 +270,15 @@ impl Peers {
         let _ = timeout(FORWARD_GRACE, finishing).await;
     }
 
-    /// Gives the own files, and those kept for others, to peers that take them. Nothing may call
-    /// peers meanwhile.
-    pub(crate) async fn part(self: &Arc<Self>) -> Parting {
-        let mut parting = Parting::default();
+    /// Gives this sampler's own files, and those kept for others, to peers that take them. Nothing
+    /// else may call peers meanwhile.
+    pub(crate) async fn deposit_all(self: &Arc<Self>) -> Deposits {
+        let mut deposits = Deposits::default();
         let Some(custody) = &self.custody else {
-            return parting;
+            return deposits;
         };
         let deadline = Instant::now() + DEPOSIT_GRACE;
-        parting.is_deposited = self.deposit_own(custody, deadline).await;
+        deposits.has_own = self.deposit_own(custody, deadline).await;
         let kept = custody.on_blocking_thread(CustodyFolder::all).await;
         let kept = kept.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot list the files of other samplers");
@@ -289,17 +290,19 @@ impl Peers {
             if is_needed && self.deposit(&custody, deadline).await {
                 let _ = spawn_blocking(move || remove(&custody.folder)).await;
             } else {
-                parting.left.push(custody);
+                deposits.left.push(custody);
             }
         }
-        parting
+        deposits
     }
 
-    /// Closes the journal and gives its files to a peer. Otherwise the journal is open again.
+    /// Closes the journal and gives its files to a peer; returns whether a peer has them. If no
+    /// peer takes them, reopens the journal.
     async fn deposit_own(self: &Arc<Self>, custody: &CustodyFolder, deadline: Instant) -> bool {
         let owner = self.settings.own;
         let Some(journal) = self.forwarder.journal_id() else {
-            // A peer still has them, if there are any, also while a copy is read here.
+            // Not opened since the start, so a peer still has the files, if there are any, even if
+            // a copy of them is arriving here.
             return true;
         };
         if !self.is_member(owner) {
@@ -326,15 +329,16 @@ impl Peers {
         is_deposited
     }
 
-    /// Ends the custody of a peer that took the own files although its response is missing.
+    /// Ends the custody of this sampler's own files at a peer that took them although its response
+    /// is missing.
     async fn discard_all(self: &Arc<Self>) {
-        // At the same time, since one that is away must not use up the time of the others.
+        // At the same time, since an unavailable peer must not use up the time of the others.
         let mut discarding = JoinSet::new();
         for peer in self.ordinals() {
             let peers = Arc::clone(self);
             discarding.spawn(async move {
                 if let Ok(client) = connect(&peers, peer) {
-                    // Usually the peers do not run either.
+                    // Usually the peers are not running either.
                     let _ = peers.discard(&client, peer).await;
                 }
             });
@@ -400,7 +404,7 @@ impl Peers {
     }
 }
 
-/// Removes own files that have arrived in part.
+/// Removes this sampler's own files that have arrived only in part.
 async fn remove_incomplete_files(custody: &Arc<CustodyFolder>) -> Result<(), JournalError> {
     let remove = |custody: &CustodyFolder| remove_incomplete(custody.journal());
     let removed = custody.on_blocking_thread(remove).await;

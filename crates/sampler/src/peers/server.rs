@@ -74,7 +74,7 @@ impl peers_server::Peers for Server {
     ) -> Result<Response<ForwardResponse>, Status> {
         let request = request.into_inner();
         let from = self.sender(request.envelope.as_ref())?;
-        // Rings first: by older ones, the parts could be handed on to where they come from.
+        // Rings first: by older ones, the parts could be handed back to where they come from.
         self.adopt(request.rings.as_ref()).await?;
         self.check_phase()?;
         let journal = journal(&request.journal)?;
@@ -119,7 +119,7 @@ impl peers_server::Peers for Server {
     ) -> Result<Response<Self::DepositStream>, Status> {
         let server = self.clone();
         let (response, responses) = mpsc::channel(1);
-        // A task of its own, which also ends in order if the sender breaks off.
+        // A task of its own, which ends the deposit even if the sender cancels the call.
         tokio::spawn(async move {
             let is_awaited = || !response.is_closed();
             let received = server.receive_custody(request.into_inner(), is_awaited);
@@ -151,10 +151,11 @@ impl peers_server::Peers for Server {
     }
 }
 
-/// The parts that were accepted of a call.
+/// The outcome of accepting the parts of a call.
 struct Accepted {
+    /// The last sequence received.
     received: u64,
-    /// The reason why the others were not.
+    /// The reason why not all parts were accepted.
     refusal: Option<String>,
 }
 
@@ -174,7 +175,7 @@ impl Server {
         from.ok_or_else(|| Status::invalid_argument("envelope.from: must be below 64"))
     }
 
-    /// The ordinal of a sampler, if there can be such a one.
+    /// The ordinal of a sampler, if the number is a possible one.
     fn ordinal(&self, number: u32) -> Option<u16> {
         let samplers = self.peers.settings.addresses.len();
         let ordinal = u16::try_from(number).ok();
@@ -225,7 +226,7 @@ impl Server {
             let refusal = accepted.err().map(|error| error.to_string());
             Accepted { received, refusal }
         };
-        // Nearly all calls, and they take no time.
+        // As in nearly all calls. This takes no time, so it needs no blocking thread.
         if is_empty {
             return Ok(accept());
         }

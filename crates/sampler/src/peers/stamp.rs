@@ -1,4 +1,4 @@
-//! Stamps, by which this process recognises its own time.
+//! Stamps: times of this process, which peers return to it.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_stamp_is_a_time_between_its_neighbours() {
+    fn own_stamp_is_read_back() {
         let process = Process::start();
         let before = Instant::now();
         let stamp = process.stamp();
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn other_stamps_are_no_time() {
+    fn other_stamps_are_not_read() {
         let process = Process::start();
         assert_eq!(process.read(&Process::start().stamp()), None);
         assert_eq!(process.read(b""), None);

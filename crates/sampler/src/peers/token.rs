@@ -53,7 +53,7 @@ pub enum PeersTokenError {
     Invalid(PathBuf),
 }
 
-/// The token, as the file has contained it last. Clones share it.
+/// The token that was last read from the file. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     path: Arc<Path>,
@@ -73,7 +73,7 @@ impl Token {
         })
     }
 
-    /// Reads the file again and again. Never returns.
+    /// Reads the file again at intervals. Never returns.
     pub(super) async fn follow_file(&self) {
         let mut was_read = true;
         loop {
@@ -107,7 +107,8 @@ impl Token {
     pub(super) fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
         let sent = request.metadata().get(AUTHORIZATION);
         let sent = sent.map(|sent| sent.as_bytes()).unwrap_or_default();
-        // In constant time, so that the time tells nothing about the part that is right.
+        // In constant time, so that the time taken does not reveal how much of a wrong token is
+        // right.
         let is_right = sent.ct_eq(self.header.read().as_bytes());
         if bool::from(is_right) {
             return Ok(request);

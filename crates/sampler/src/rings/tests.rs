@@ -50,7 +50,7 @@ async fn older_rings_are_not_adopted() {
     assert_eq!(file.load(), Some(rings(7, &[3])));
 }
 
-/// The file is that of a claim, and the sampler learns from a peer that is no further.
+/// As with a file on a volume claim, and a peer that has older rings.
 #[tokio::test]
 async fn newer_saved_rings_come_into_force() {
     let folder = TempDir::new().unwrap();

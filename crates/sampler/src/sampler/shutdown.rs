@@ -101,11 +101,11 @@ async fn decide_custody(custody: Custody, settings: ForwarderSettings, sender: S
     let stop = shutdown.clone();
     let forwarder = match spawn_blocking(move || Forwarder::start(settings, stop)).await {
         Ok(Ok(forwarder)) => forwarder,
-        Ok(Err(error)) => return tracing::error!(%error, owner, "cannot read these files"),
+        Ok(Err(error)) => return tracing::error!(%error, owner, "cannot open the files"),
         Err(error) => return tracing::error!(%error, owner, "a task has panicked"),
     };
     shutdown.cancel();
-    let sending = tokio::spawn(sender.of(forwarder.clone()).run(give_up.clone()));
+    let sending = tokio::spawn(sender.with(forwarder.clone()).run(give_up.clone()));
     finish_sending(sending, give_up).await;
     forwarder.give_up();
     log_unsent(&forwarder);

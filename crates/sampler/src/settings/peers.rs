@@ -8,7 +8,7 @@ use spoor_traces::Rings;
 
 use crate::SamplerArgs;
 
-/// The place of the ordinal in the peers' address.
+/// The placeholder for the ordinal in the peers' address.
 const ORDINAL: &str = "{ordinal}";
 
 /// The other samplers of the same stack.
@@ -20,7 +20,7 @@ pub struct PeersSettings {
     pub addresses: Vec<Uri>,
     /// The ordinal of this sampler.
     pub own: u16,
-    /// The namespace and the name of the stack, divided by a slash.
+    /// The namespace and the name of the stack, separated by a slash.
     pub stack: String,
     /// The file with the token that the samplers of the stack share.
     pub token_file: PathBuf,
@@ -60,14 +60,14 @@ impl SamplerArgs {
 
 /// The URLs of all samplers that a ring may have.
 fn addresses(address: &str) -> Result<Vec<Uri>, String> {
-    let of = |ordinal: u16| {
+    let with_ordinal = |ordinal: u16| {
         let address = address.replace(ORDINAL, &ordinal.to_string());
         let uri: Uri = format!("http://{address}").parse().ok()?;
         let is_origin = uri.port_u16().is_some() && uri.path() == "/" && uri.query().is_none();
         is_origin.then_some(uri)
     };
     let uris: Option<Vec<Uri>> = match address.contains(ORDINAL) {
-        true => (0..Rings::MAX_MEMBERS).map(of).collect(),
+        true => (0..Rings::MAX_MEMBERS).map(with_ordinal).collect(),
         false => None,
     };
     uris.ok_or_else(|| {

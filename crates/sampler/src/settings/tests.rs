@@ -20,6 +20,12 @@ fn read(options: &[&str], variables: &[(&str, &str)]) -> Result<SamplerSettings,
     })
 }
 
+/// The settings that are reported as invalid.
+fn invalid(options: &[&str], variables: &[(&str, &str)]) -> Vec<&'static str> {
+    let InvalidSettings(errors) = read(options, variables).unwrap_err();
+    errors.iter().map(|error| error.setting).collect()
+}
+
 #[test]
 fn defaults_lead_to_the_lab() {
     let settings = read(&[], &[]).unwrap();
@@ -104,9 +110,7 @@ fn peers_are_read() {
 fn instance_of_a_peer_needs_an_ordinal(#[case] instance: &str) {
     let attributes = format!("service.instance.id={instance}");
     let variables = [("OTEL_RESOURCE_ATTRIBUTES", &*attributes)];
-    let InvalidSettings(errors) = read(&PEERS, &variables).unwrap_err();
-    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
-    assert_eq!(named, ["OTEL_RESOURCE_ATTRIBUTES"], "{errors:?}");
+    assert_eq!(invalid(&PEERS, &variables), ["OTEL_RESOURCE_ATTRIBUTES"]);
 }
 
 #[rstest]
@@ -118,18 +122,14 @@ fn address_of_peers_is_a_host_and_a_port(#[case] address: &str) {
     let variables = [("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler-0")];
     let mut options = PEERS;
     options[1] = address;
-    let InvalidSettings(errors) = read(&options, &variables).unwrap_err();
-    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
-    assert_eq!(named, ["--peers"], "{errors:?}");
+    assert_eq!(invalid(&options, &variables), ["--peers"]);
 }
 
 #[test]
 fn peers_require_a_journal_a_stack_and_a_token() {
     let variables = [("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler-0")];
-    let InvalidSettings(errors) = read(&PEERS[..2], &variables).unwrap_err();
-    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
     let required = ["--journal", "--stack", "--namespace", "--peers-token-file"];
-    assert_eq!(named, required, "{errors:?}");
+    assert_eq!(invalid(&PEERS[..2], &variables), required);
 }
 
 #[rstest]
@@ -150,21 +150,18 @@ fn invalid_setting_is_named(
     #[case] variables: &[(&str, &str)],
     #[case] setting: &str,
 ) {
-    let InvalidSettings(errors) = read(options, variables).unwrap_err();
-    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
-    assert_eq!(named, [setting], "{errors:?}");
+    assert_eq!(invalid(options, variables), [setting]);
 }
 
 #[rstest]
 #[case::option(&["--memory", "1MiB"], "--memory")]
 #[case::peers(&["--peers", "sampler-{ordinal}:4320"], "--journal")]
 fn all_errors_are_reported_together(#[case] options: &[&str], #[case] setting: &str) {
-    let invalid = "SPOOR_CONTROL_ENDPOINT";
-    let InvalidSettings(errors) = read(options, &[(invalid, "operator")]).unwrap_err();
-    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
+    let variable = "SPOOR_CONTROL_ENDPOINT";
+    let named = invalid(options, &[(variable, "operator")]);
     assert!(
-        named.contains(&invalid) && named.contains(&setting),
-        "{errors:?}"
+        named.contains(&variable) && named.contains(&setting),
+        "{named:?}"
     );
 }
 
@@ -174,8 +171,7 @@ fn errors_of_peers_are_reported_without_an_output() {
         ("OTEL_TRACES_EXPORTER", "none"),
         ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler"),
     ];
-    let InvalidSettings(errors) = read(&PEERS, &variables).unwrap_err();
-    let named: Vec<_> = errors.iter().map(|error| error.setting).collect();
-    assert!(named.contains(&"OTEL_TRACES_EXPORTER"), "{errors:?}");
-    assert!(named.contains(&"OTEL_RESOURCE_ATTRIBUTES"), "{errors:?}");
+    let named = invalid(&PEERS, &variables);
+    assert!(named.contains(&"OTEL_TRACES_EXPORTER"), "{named:?}");
+    assert!(named.contains(&"OTEL_RESOURCE_ATTRIBUTES"), "{named:?}");
 }

@@ -140,10 +140,10 @@ async fn samplers_that_leave_together_decide() {
     }
 }
 
-/// Starts the sampler 0 of three, of which the others do not run.
+/// Starts sampler 0 of three, without the others.
 async fn start_first(stack: &Stack) -> Running {
     stack.save_rings(0, &rings(5, &[3]));
-    // Not an empty folder, for which it would look at the others.
+    // Not an empty folder, for which it would ask the others.
     fs::write(stack.folder(0).join("id"), [1; 16]).unwrap();
     let sampler = stack.start(0, None);
     wait_until_ready(&sampler).await;
@@ -158,7 +158,7 @@ fn envelope(from: u32) -> Option<Envelope> {
     })
 }
 
-/// The files of the sampler 1, from the sampler 2.
+/// The header of the files of sampler 1, deposited by sampler 2.
 fn custody(bytes: u64) -> CustodyMessage {
     let custody = Custody {
         envelope: envelope(2),
@@ -193,8 +193,7 @@ async fn deposit(stack: &Stack, messages: Vec<CustodyMessage>) -> Result<(), Cod
     }
 }
 
-/// The first message of the sampler 0 for another one that asks for its files, and the number of
-/// pieces.
+/// Requests a sampler's files from sampler 0; returns the first message, and the number of pieces.
 async fn withdraw(stack: &Stack, from: u32) -> (Message, usize) {
     let request = Request::new(WithdrawRequest {
         envelope: envelope(from),
@@ -218,7 +217,7 @@ async fn discard(stack: &Stack, from: u32, last_record: u64) {
     stack.client(0).await.discard(request).await.unwrap();
 }
 
-/// The number of custodies in the folder of the sampler 0, also of those that arrive.
+/// The number of custodies in the folder of sampler 0, including those that are arriving.
 fn kept(stack: &Stack) -> usize {
     let kept = fs::read_dir(stack.folder(0).join("custody"));
     kept.map_or(0, Iterator::count)
@@ -247,7 +246,7 @@ async fn files_are_kept_until_their_owner_has_them() {
             assert_eq!((custody.last_record, custody.bytes), (5, 26));
             assert_eq!(custody.journal[..], JOURNAL);
         }
-        other => panic!("a custody, not {other:?}"),
+        other => panic!("expected a custody, not {other:?}"),
     }
     assert_eq!(pieces, 2);
     let (other, _) = withdraw(&stack, 2).await;
@@ -292,7 +291,7 @@ async fn refused_deposit_leaves_nothing(
 }
 
 #[tokio::test]
-async fn deposit_that_breaks_off_leaves_nothing() {
+async fn interrupted_deposit_leaves_nothing() {
     let (_receiver, output) = Receiver::start().await;
     let stack = Stack::without_claims(output);
     let sampler = start_first(&stack).await;

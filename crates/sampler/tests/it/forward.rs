@@ -5,6 +5,7 @@ use spoor_testing::infrastructure::{assert_healthy, assert_listed};
 use tonic::Status;
 
 use crate::{
+    peers::wait_until_ready,
     plane::{Plane, keep_errors},
     receiver::Receiver,
     running::{Running, args, until},
@@ -31,7 +32,7 @@ async fn nothing_is_lost_while_the_receiver_is_unavailable() {
     let receiver = Receiver::default();
     receiver.listen(output).await;
     let all = 2 * TRACES as usize;
-    until("all spans", async || receiver.spans().len() == all).await;
+    receiver.wait_for_spans(all).await;
     let sent = "spoor_sampler_spans_sent_total";
     until("their counts", async || {
         sampler.metric(sent).await == Some(all as f64)
@@ -41,10 +42,10 @@ async fn nothing_is_lost_while_the_receiver_is_unavailable() {
 }
 
 #[tokio::test]
-async fn failing_receiver_gets_a_batch_at_a_time() {
+async fn failing_receiver_gets_one_batch_at_a_time() {
     let (receiver, output) = Receiver::start().await;
     let sampler = Running::start(args(), output, None).await;
-    receiver.fail(6);
+    receiver.fail_next(6);
     for number in 1..=3 {
         sampler.send(&trace(number, false)).await;
         let failures = "spoor_sampler_send_failures_total";
@@ -53,8 +54,8 @@ async fn failing_receiver_gets_a_batch_at_a_time() {
         })
         .await;
     }
-    until("all spans", async || receiver.spans().len() == 6).await;
-    assert_eq!(receiver.most_failing(), 1);
+    receiver.wait_for_spans(6).await;
+    assert_eq!(receiver.max_failing_in_progress(), 1);
     sampler.stop().await;
 }
 
@@ -70,7 +71,7 @@ async fn refused_batch_is_counted() {
     })
     .await;
     sampler.send(&trace(2, false)).await;
-    until("the next trace", async || receiver.trace(2).len() == 2).await;
+    receiver.wait_for_trace(2).await;
     assert!(receiver.trace(1).is_empty());
     sampler.stop().await;
 }
@@ -86,7 +87,7 @@ async fn failure_of_the_receiver_loses_nothing(#[case] failure: Status) {
     let sampler = Running::start(args(), output, None).await;
     receiver.refuse_next(failure);
     sampler.send(&trace(1, false)).await;
-    until("the trace", async || receiver.trace(1).len() == 2).await;
+    receiver.wait_for_trace(1).await;
     let failures = "spoor_sampler_send_failures_total";
     assert!(sampler.metric(failures).await > Some(0.0));
     let refused = "spoor_sampler_spans_refused_total";
@@ -95,7 +96,7 @@ async fn failure_of_the_receiver_loses_nothing(#[case] failure: Status) {
 }
 
 #[tokio::test]
-async fn waiting_traces_are_sent_at_the_end() {
+async fn waiting_traces_are_sent_at_shutdown() {
     let (receiver, output) = Receiver::start().await;
     let mut plane = Plane::start().await;
     let mut args = args();
@@ -148,7 +149,7 @@ async fn health_and_reflection_respond() {
     let sampler = Running::start(args(), output, None).await;
     assert_healthy(sampler.address, SERVICE).await;
     assert_listed(sampler.address, SERVICE).await;
-    until("readiness", async || sampler.ops("/readyz").await.0 == 200).await;
+    wait_until_ready(&sampler).await;
     assert_eq!(sampler.ops("/healthz").await.0, 200);
     sampler.stop().await;
 }
@@ -163,6 +164,6 @@ async fn sampler_is_not_ready_before_its_first_rules() {
     assert_eq!(sampler.ops("/readyz").await.0, 503);
     stream.push(keep_errors(1, "0%")).await;
     assert_eq!(stream.acknowledged().await, 1);
-    until("readiness", async || sampler.ops("/readyz").await.0 == 200).await;
+    wait_until_ready(&sampler).await;
     sampler.stop().await;
 }

@@ -36,8 +36,8 @@ pub struct Stack {
     folders: [TempDir; 3],
     /// The folder with the file of the token, `token`.
     secrets: TempDir,
-    /// A folder ends with the sampler, as an emptyDir does with its pod.
-    ends_with_pod: bool,
+    /// A folder is deleted with its sampler, as an emptyDir is with its pod.
+    is_ephemeral: bool,
 }
 
 impl Stack {
@@ -45,7 +45,7 @@ impl Stack {
         let secrets = TempDir::new().unwrap();
         std::fs::write(secrets.path().join("token"), TOKEN).unwrap();
         Self {
-            ends_with_pod: false,
+            is_ephemeral: false,
             output,
             peers: spoor_testing::ports::free(),
             folders: [(); 3].map(|()| TempDir::new().unwrap()),
@@ -55,7 +55,7 @@ impl Stack {
 
     pub fn without_claims(output: SocketAddr) -> Self {
         Self {
-            ends_with_pod: true,
+            is_ephemeral: true,
             ..Self::new(output)
         }
     }
@@ -126,10 +126,10 @@ impl Stack {
             // Longer than any test: decisions follow the reports of the peers.
             max_trace_duration: Duration::from_secs(60),
             journal: Some(self.folders[ordinal].path().to_owned()),
-            decide_at_shutdown: self.ends_with_pod,
+            decide_at_shutdown: self.is_ephemeral,
             namespace: Some(Namespace::default()),
             stack: "tracing".to_owned(),
-            // Replaced below: these ports have nothing in common.
+            // Replaced below, since the ports do not contain the ordinals.
             peers: Some("127.0.0.1:{ordinal}".to_owned()),
             peers_token_file: Some(self.secrets.path().join("token")),
             peers_listen: self.peers[ordinal],
@@ -229,7 +229,7 @@ async fn spans_of_a_trace_meet_at_its_owner() {
         samplers[(number as usize + 1) % 3].send(&child).await;
     }
     for number in (2..=TRACES).step_by(2) {
-        until("both spans", async || receiver.trace(number).len() == 2).await;
+        receiver.wait_for_trace(number).await;
         let spans = receiver.trace(number);
         let policies: Vec<_> = spans.iter().filter_map(policy).collect();
         assert_eq!(policies, ["errors/failed"]);
@@ -259,14 +259,14 @@ async fn unavailable_owner_gets_its_spans_later() {
         first.metric(failures).await > Some(0.0)
     })
     .await;
-    // The spans survive a restart of their entry.
+    // The spans survive a restart of the sampler that received them.
     first.stop().await;
     let first = stack.start(0, None);
     let all = 2 * TRACES as usize;
     assert!(receiver.spans().len() < all);
 
     let second = stack.start(1, None);
-    until("all spans", async || receiver.spans().len() == all).await;
+    receiver.wait_for_spans(all).await;
     first.stop().await;
     second.stop().await;
 }
@@ -275,7 +275,7 @@ async fn unavailable_owner_gets_its_spans_later() {
 async fn sampler_learns_rings_before_it_serves() {
     let (_receiver, output) = Receiver::start().await;
     let stack = Stack::new(output);
-    // Of a claim that was kept: the rings may have changed since.
+    // As on a volume claim that was kept: the rings may have changed since.
     stack.save_rings(1, &rings(4, &[2]));
     let second = stack.start(1, None);
     let (status, reason) = second.ops("/readyz").await;
@@ -298,7 +298,7 @@ async fn sampler_learns_rings_before_it_serves() {
 }
 
 #[tokio::test]
-async fn sampler_of_no_ring_accepts_no_spans() {
+async fn sampler_outside_the_rings_accepts_no_spans() {
     let (receiver, output) = Receiver::start().await;
     let stack = Stack::new(output);
     stack.save_rings(0, &rings(5, &[1]));
@@ -329,7 +329,7 @@ async fn sampler_of_no_ring_accepts_no_spans() {
     })
     .await;
     second.send(&trace(2, false)).await;
-    until("all spans", async || receiver.spans().len() == 4).await;
+    receiver.wait_for_spans(4).await;
     first.stop().await;
     second.stop().await;
 }
@@ -351,7 +351,7 @@ async fn first_rings_come_from_the_control_plane() {
     assert_eq!(stream.acknowledged().await, 1);
     wait_until_ready(&sampler).await;
     sampler.send(&trace(1, false)).await;
-    until("the trace", async || receiver.trace(1).len() == 2).await;
+    receiver.wait_for_trace(1).await;
     sampler.stop().await;
     drop(stream);
     plane.kill().await;

@@ -1,4 +1,4 @@
-//! A control plane that sends the rules that a test tells it to.
+//! A control plane that sends the rules that a test gives it.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -157,7 +157,7 @@ impl Connected {
     pub async fn acknowledged(&mut self) -> u64 {
         match self.response().await {
             Message::Acknowledgement(acknowledged) => acknowledged.version.unwrap().sequence,
-            other => panic!("an acknowledgement, not {other:?}"),
+            other => panic!("expected an acknowledgement, not {other:?}"),
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, time::sleep};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::{plane::listen, spans::trace_id};
+use crate::{plane::listen, running::until, spans::trace_id};
 
 #[derive(Clone, Default)]
 pub struct Receiver {
@@ -33,7 +33,7 @@ struct Failures {
     left: usize,
     in_progress: usize,
     /// The most that were in progress at the same time.
-    most: usize,
+    max_in_progress: usize,
 }
 
 impl Failures {
@@ -44,7 +44,7 @@ impl Failures {
         }
         self.left -= 1;
         self.in_progress += 1;
-        self.most = self.most.max(self.in_progress);
+        self.max_in_progress = self.max_in_progress.max(self.in_progress);
         true
     }
 }
@@ -70,14 +70,14 @@ impl Receiver {
         *self.next.lock().unwrap() = Some(status);
     }
 
-    /// Lets this many requests fail, each after a moment.
-    pub fn fail(&self, requests: usize) {
+    /// Lets this many of the next requests fail, each after a moment.
+    pub fn fail_next(&self, requests: usize) {
         self.failures.lock().unwrap().left = requests;
     }
 
     /// The most failing requests that were in progress at the same time.
-    pub fn most_failing(&self) -> usize {
-        self.failures.lock().unwrap().most
+    pub fn max_failing_in_progress(&self) -> usize {
+        self.failures.lock().unwrap().max_in_progress
     }
 
     pub fn spans(&self) -> Vec<Span> {
@@ -89,6 +89,17 @@ impl Receiver {
         let id = trace_id(number);
         let spans = self.spans().into_iter();
         spans.filter(|span| span.trace_id == id).collect()
+    }
+
+    /// Waits for both spans of a trace.
+    pub async fn wait_for_trace(&self, number: u64) {
+        let what = format!("trace {number}");
+        until(&what, async || self.trace(number).len() == 2).await;
+    }
+
+    /// Waits until there are this many spans.
+    pub async fn wait_for_spans(&self, count: usize) {
+        until("all spans", async || self.spans().len() == count).await;
     }
 }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::{
     plane::{Plane, keep_errors},
     receiver::Receiver,
-    running::{Running, args, args_with_journal, until},
+    running::{Running, args, args_with_journal},
     spans::{policy, trace},
 };
 
@@ -25,10 +25,7 @@ async fn rules_are_acknowledged_and_decide() {
     assert_eq!(stream.acknowledged().await, 1);
     sampler.send(&trace(1, false)).await;
     sampler.send(&trace(2, true)).await;
-    until("the trace with an error", async || {
-        receiver.trace(2).len() == 2
-    })
-    .await;
+    receiver.wait_for_trace(2).await;
     assert!(receiver.trace(1).is_empty());
 
     let spans = receiver.trace(2);
@@ -68,7 +65,7 @@ async fn decisions_are_reported() {
 }
 
 #[tokio::test]
-async fn only_changed_counts_are_repeated() {
+async fn unchanged_counts_are_not_repeated() {
     let (_receiver, output) = Receiver::start().await;
     let mut plane = Plane::start().await;
     let sampler = Running::start(args(), output, Some(plane.address)).await;
@@ -119,10 +116,7 @@ async fn invalid_rules_are_refused() {
 
     sampler.send(&trace(1, false)).await;
     sampler.send(&trace(2, true)).await;
-    until("the trace with an error", async || {
-        receiver.trace(2).len() == 2
-    })
-    .await;
+    receiver.wait_for_trace(2).await;
     assert!(receiver.trace(1).is_empty(), "the former rules decide");
     sampler.stop().await;
 }
@@ -141,10 +135,7 @@ async fn rules_stay_without_the_control_plane() {
     plane.kill().await;
     sampler.send(&trace(1, false)).await;
     sampler.send(&trace(2, true)).await;
-    until("the trace with an error", async || {
-        receiver.trace(2).len() == 2
-    })
-    .await;
+    receiver.wait_for_trace(2).await;
     assert!(receiver.trace(1).is_empty());
 
     let mut plane = Plane::start_at(address).await;
@@ -155,10 +146,7 @@ async fn rules_stay_without_the_control_plane() {
     stream.push(keep_errors(8, "100%")).await;
     assert_eq!(stream.acknowledged().await, 8);
     sampler.send(&trace(3, false)).await;
-    until("a trace by the new rules", async || {
-        receiver.trace(3).len() == 2
-    })
-    .await;
+    receiver.wait_for_trace(3).await;
     sampler.stop().await;
 }
 
@@ -180,10 +168,7 @@ async fn rules_survive_a_restart() {
     let sampler = Running::start(args(), output, None).await;
     sampler.send(&trace(1, false)).await;
     sampler.send(&trace(2, true)).await;
-    until("the trace with an error", async || {
-        receiver.trace(2).len() == 2
-    })
-    .await;
+    receiver.wait_for_trace(2).await;
     assert!(receiver.trace(1).is_empty());
     sampler.stop().await;
 }
@@ -193,7 +178,7 @@ async fn every_trace_is_kept_before_the_first_rules() {
     let (receiver, output) = Receiver::start().await;
     let sampler = Running::start(args(), output, None).await;
     sampler.send(&trace(1, false)).await;
-    until("the trace", async || receiver.trace(1).len() == 2).await;
+    receiver.wait_for_trace(1).await;
     assert_eq!(receiver.spans().iter().filter_map(policy).count(), 0);
     sampler.stop().await;
 }
@@ -210,6 +195,6 @@ async fn damaged_file_of_rules_keeps_every_trace(#[case] content: &[u8]) {
     let (receiver, output) = Receiver::start().await;
     let sampler = Running::start(args_with_journal(folder.path()), output, None).await;
     sampler.send(&trace(1, false)).await;
-    until("the trace", async || receiver.trace(1).len() == 2).await;
+    receiver.wait_for_trace(1).await;
     sampler.stop().await;
 }

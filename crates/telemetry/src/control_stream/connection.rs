@@ -89,11 +89,10 @@ impl Connection {
         self.channel.clone()
     }
 
-    /// The request of a stream whose first message is the hello, and the sender of its later
-    /// messages.
+    /// The request that opens a stream with this hello, and the sender of its later messages.
     ///
     /// # Errors
-    /// [`SessionError::Closed`], which does not occur: the queue has room for the hello.
+    /// [`SessionError::Closed`], which does not occur: the empty queue has room for the hello.
     pub fn request<Out>(
         &self,
         hello: Out,
@@ -101,7 +100,6 @@ impl Connection {
         // The hello is queued before the call: the control plane refuses a stream that begins with
         // anything else.
         let (outgoing, messages) = mpsc::channel(MAX_OUTGOING_MESSAGES);
-        // The channel has room, since nothing has been sent yet.
         outgoing.try_send(hello).map_err(|_| SessionError::Closed)?;
         let mut request = Request::new(ReceiverStream::new(messages));
         if let Some(authorization) = &self.authorization {

@@ -1,4 +1,4 @@
-//! Keeps a stream of the control plane open: one session after another.
+//! Keeps a stream to the control plane open: one session after another.
 
 use std::{future::Future, time::Duration};
 
@@ -32,8 +32,8 @@ pub trait Sessions: Send {
 #[derive(Debug)]
 pub struct Link {
     backoff: Backoff,
-    /// True if the control plane has sent a message in the current session, or in the last one if
-    /// none is open. An open stream alone proves nothing: the process may still be denied.
+    /// True if the control plane has accepted the current session, or the last one if none is open.
+    /// An open stream alone proves nothing: the process may still be denied.
     is_accepted: bool,
 }
 
@@ -45,7 +45,8 @@ impl Link {
         }
     }
 
-    /// Records a message of the control plane, the first of which shows that it accepts the session.
+    /// Records that the control plane has accepted the session: it has sent a message, or has not
+    /// denied access for a while.
     pub fn accepted_by(&mut self, endpoint: &Endpoint) {
         if !self.is_accepted {
             self.is_accepted = true;

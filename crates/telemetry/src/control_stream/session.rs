@@ -1,4 +1,4 @@
-//! One connection to the control plane, from the hello to its end.
+//! The sessions of a service on the policy stream, each from the hello to its end.
 
 use std::{mem, time::Duration};
 

@@ -330,7 +330,7 @@ async fn http_statuses_are_retried_or_final() {
 }
 
 #[tokio::test]
-async fn refusal_of_a_batch_is_no_failure_of_the_receiver() {
+async fn refused_batch_differs_from_failed_receiver() {
     for (status, is_refused) in [
         (Status::invalid_argument("bad"), true),
         (Status::resource_exhausted("too large"), true),

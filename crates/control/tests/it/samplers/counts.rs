@@ -159,7 +159,7 @@ async fn restarted_sampler_counts_from_zero() {
         total(&server, "one")[0] == 7
     })
     .await;
-    // The first process, if it connects again, has not been counted twice.
+    // The first process is not counted twice if it connects again.
     let first = server.sampler("sampler-0").await;
     first.report(count(6)).await;
     eventually("counts of the old process", || {
@@ -229,7 +229,7 @@ async fn invalid_acknowledgement_is_rejected() {
 
 /// `otherwise` is a share of all traces, and samplers do not receive those that a head dropped.
 #[tokio::test]
-async fn verdict_is_unknown_below_a_head() {
+async fn verdict_is_unknown_behind_a_partial_head() {
     let server = TestServer::empty(ControlSettings {
         window: Duration::from_secs(6),
         ..ControlSettings::default()

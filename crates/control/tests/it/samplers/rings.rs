@@ -1,4 +1,4 @@
-//! The rings among samplers, which the stream of tail rules carries, too.
+//! The rings of stacks, which the stream of tail rules also carries.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ async fn stack_without_rings_gets_none() {
     let mut sampler = server.sampler("sampler-0").await;
     assert_eq!(sampler.rings().await, rings(2, &[3]));
     sampler.rules().await;
-    // A stack that was deleted: one that is created under its name begins with rings of its own.
+    // As after the stack was deleted: a later one of the same name begins with rings of its own.
     set_rings(&server, &stacks[..1]);
     let mut later = server.sampler("sampler-1").await;
     later.rules().await;

@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Server {
-    /// Keeps the files of a sampler that leaves, unless the sender has stopped waiting for the
-    /// response: then it gives them to another peer, or decides itself.
+    /// Keeps the files of the sender, or of another sampler, unless the sender has stopped waiting
+    /// for the response: then it gives them to another peer, or decides on their traces itself.
     pub(super) async fn receive_custody(
         &self,
         mut messages: Streaming<CustodyMessage>,
@@ -59,7 +59,7 @@ impl Server {
         }
         let partial = custody.partial(owner);
         let receiving = transfer::receive(&mut messages, &header, &partial);
-        // Others wait for their turn. The node of this sender may have failed.
+        // Other deposits wait for their turn, and the node of this sender may have failed.
         let received = timeout(DEPOSIT_GRACE, receiving)
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("the files arrive too slowly")));
@@ -79,7 +79,7 @@ impl Server {
         request: &WithdrawRequest,
     ) -> Result<BoxStream<CustodyMessage>, Status> {
         let owner = self.sender(request.envelope.as_ref())?;
-        // It gives them to another one.
+        // A leaving sampler gives the files to another one.
         if self.peers.phases.get() == Phase::Leaving {
             return Err(leaving());
         }
@@ -118,7 +118,8 @@ impl Server {
         // The files may still be arriving.
         let turn = Arc::clone(&custody.turn).lock_owned().await;
         let discarded = custody.on_blocking_thread(move |it| {
-            // Held to the end even if the sender breaks off: it could deposit its files meanwhile.
+            // Held to the end even if the sender cancels the call: otherwise it could deposit its
+            // files meanwhile.
             let _turn = turn;
             it.discard(owner, journal, last_record)
         });

@@ -1,4 +1,4 @@
-//! A deposit that is undone, since its response is lost.
+//! A deposit that is undone because its response is lost.
 
 use std::{
     fs,
@@ -24,14 +24,14 @@ use crate::{
     running::until,
 };
 
-/// A sampler that takes files, but whose response is lost.
+/// A sampler that takes files, but whose response to the deposit is lost.
 #[derive(Clone, Default)]
-struct Unheard {
+struct LossyPeer {
     discards: Arc<AtomicUsize>,
 }
 
 #[tonic::async_trait]
-impl Peers for Unheard {
+impl Peers for LossyPeer {
     async fn forward(
         &self,
         _: Request<ForwardRequest>,
@@ -84,15 +84,15 @@ async fn deposit_is_undone_while_another_peer_hangs() {
     let stack = Stack::without_claims(output);
     // The kernel accepts connections to the first one, which never responds.
     let _hanging = listen(stack.peer(0)).await;
-    let unheard = Unheard::default();
-    let server = Server::builder().add_service(PeersServer::new(unheard.clone()));
+    let lossy = LossyPeer::default();
+    let server = Server::builder().add_service(PeersServer::new(lossy.clone()));
     let listener = listen(stack.peer(2)).await;
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     fs::write(stack.folder(1).join("id"), [1; 16]).unwrap();
     let sampler = stack.start(1, None);
     wait_until_ready(&sampler).await;
-    let discards = || unheard.discards.load(Relaxed);
-    until("the discard of a start", async || discards() == 1).await;
+    let discards = || lossy.discards.load(Relaxed);
+    until("the discard at the start", async || discards() == 1).await;
     sampler.stop().await;
     assert_eq!(discards(), 2);
 }
