@@ -134,8 +134,9 @@ pub fn build(
     BuiltStack { objects, tiers }
 }
 
-/// Builds the tiers of the Collector that a stack with Spoor's sampler had before, without rules, so
-/// that they keep every trace. None without such a Collector.
+/// Builds the tiers that a stack had before it changed to Spoor's sampler, without rules, so that
+/// they keep every trace. None if the stack does not have that sampler or uses an existing
+/// Collector.
 #[must_use]
 pub fn former_tiers(stack: &Stack, context: &BuildContext) -> Option<CollectorObjects> {
     let (Collector::Managed(managed), Sampler::Spoor(_)) = (&stack.collector, &stack.sampler)
