@@ -29,7 +29,7 @@ fn permissions_have_no_wildcards() {
             }
             for secret in ["secrets", "leases", "customresourcedefinitions"] {
                 if names.contains(&format!("\"{secret}\"")) {
-                    // Those of the samplers' tokens, whose names depend on those of stacks.
+                    // Secrets with samplers' tokens, whose names depend on the names of stacks.
                     let creates = rule["resources"] == json!(["secrets"])
                         && rule["verbs"] == json!(["create"]);
                     let is_named = !list(&rule["resourceNames"]).is_empty();
