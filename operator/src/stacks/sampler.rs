@@ -135,7 +135,7 @@ pub fn services(stack: &Stack) -> Vec<Service> {
     vec![balanced, headless]
 }
 
-/// The objects of the sampler, besides its Services.
+/// The objects of the sampler, other than its Services.
 #[must_use]
 pub fn objects(input: &SamplerInput<'_>) -> Vec<Manifest> {
     let mut objects = vec![

@@ -64,7 +64,7 @@ async fn refuses_what_the_sampler_would_refuse() {
     };
     assert!(export(pipelines.services(), 17 << 20).await.is_err());
     assert_eq!(pipelines.sampler.spans(), 0);
-    // A span that the sampler accepted may have grown by its annotation.
+    // A span that the sampler accepted may have grown by the attribute that names its rule.
     assert_eq!(export(pipelines.kept(), 17 << 20).await, Ok(()));
     pipelines.program.stop().await;
 }

@@ -132,7 +132,7 @@ impl FormerRelease {
     }
 }
 
-/// The values of both releases, besides the images: the small installation, without `sampler`.
+/// The values of both releases, except the images: the small installation, without `sampler`.
 fn values(lab: &Lab) -> Vec<String> {
     let request = |part: &str| {
         let cpu = lab::SMALL_CPU_REQUEST;
