@@ -107,15 +107,15 @@ pub fn build(
             Sampler::Spoor(_) => collector::pipeline_services(stack),
         };
         objects.extend(services.iter().map(Manifest::of));
-        match &stack.sampler {
-            _ if !with_collector => {}
-            Sampler::OpenTelemetry => {
+        match (with_collector, &stack.sampler) {
+            (false, _) => {}
+            (true, Sampler::OpenTelemetry) => {
                 let collector = build_collector(stack, managed, context, tail, collector::build);
                 objects.extend(collector.network_policies.iter().map(Manifest::of));
                 objects.extend(collector.disruption_budget.iter().map(Manifest::of));
                 tiers = Some(collector);
             }
-            Sampler::Spoor(_) => {
+            (true, Sampler::Spoor(_)) => {
                 let pipelines = collector::pipeline_objects;
                 objects.extend(build_collector(stack, managed, context, tail, pipelines));
             }
