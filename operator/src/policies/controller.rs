@@ -1,5 +1,5 @@
-//! The leader's control loops: one resolves and publishes when something has changed or expired, one
-//! writes statuses.
+//! The leader's control loops: one resolves and publishes when something has changed or expired,
+//! one writes statuses.
 
 use std::{
     collections::BTreeSet,
@@ -73,8 +73,8 @@ struct ResolvedSnapshot {
 }
 
 impl PoliciesController {
-    /// Resolves and publishes if anything has changed. Rings are passed on to samplers in any case.
-    /// Returns the time of the next expiry.
+    /// Resolves and publishes if anything has changed. Passes rings on to samplers even if nothing
+    /// has. Returns the time of the next expiry.
     pub(super) fn resolve(&self) -> Option<Timestamp> {
         let started = Instant::now();
         let now = Timestamp::now();

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_are_no_samplers_are_denied() {
+    fn pods_that_are_not_samplers_are_denied() {
         let denied = sampler(&pod(None), |_| true);
         assert_eq!(denied, Err(Denied::NotASampler));
         let denied = sampler(&pod(Some("other")), |_| false);

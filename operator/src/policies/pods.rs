@@ -271,7 +271,7 @@ mod tests {
     #[case::kind("/ownerReferences/0/kind", json!("ReplicaSet"))]
     #[case::group("/ownerReferences/0/apiVersion", json!("example.com/v1"))]
     #[case::no_controller("/ownerReferences/0/controller", json!(false))]
-    fn pods_of_no_sampler_have_no_stack(#[case] field: &str, #[case] value: Value) {
+    fn other_pods_are_not_samplers(#[case] field: &str, #[case] value: Value) {
         let mut metadata = sampler();
         *metadata.pointer_mut(field).unwrap() = value;
         assert_eq!(stack_of(metadata), None);

@@ -81,10 +81,10 @@ impl PolicySources {
 impl SourcesSnapshot {
     /// The rings of each stack that has any, by namespace and name.
     ///
-    /// A replica that cannot reach the API server does not see newer ones. No sampler that starts
-    /// meanwhile splits traces by these: its stream needs a token that was reviewed within the last
-    /// minute, and the role `stacks` ends a former ring ten minutes after all samplers have the rings
-    /// from before the end, at the earliest.
+    /// A replica of the operator that cannot reach the API server does not see newer rings. The old
+    /// ones do not make a sampler that starts meanwhile split traces: its stream needs a token that
+    /// was reviewed within the last minute, while the role `stacks` does not remove a former ring
+    /// until at least ten minutes after all samplers have received the list that includes it.
     pub(super) fn rings(&self) -> BTreeMap<(Namespace, String), Rings> {
         let stacks = self.stacks.iter();
         let rings = stacks.filter_map(|stack| {

@@ -40,7 +40,7 @@ impl StackTails {
     fn add(&mut self, stack: &StackState, samplers: Option<&BTreeSet<&str>>, digest: &str) {
         let name = stack.name.clone();
         let is_changing_engine = is_changing_engine(stack, samplers);
-        // Samplers that the stack no longer has stay until they have sent everything.
+        // Once the spec has no samplers, the former ones stay until they have sent everything.
         let has_samplers = stack.can_apply_rules && !stack.is_stock_sampler_requested;
         let samplers = samplers.filter(|_| has_samplers && !is_changing_engine);
         // From the spec first, since the status still shows the former route while traffic moves.
@@ -77,8 +77,8 @@ impl StackTails {
     }
 }
 
-/// The namespaces of stacks that change their sampler. Until that is done, the samplers in them get no
-/// rules, and keep every trace: a trace may have spans in the former sampler and in the new one, and
+/// The namespaces of stacks that are changing their engine. Until that is done, the samplers in
+/// these namespaces get no rules, and keep every trace: a trace may have spans in both engines, and
 /// each would decide on its own part.
 pub(super) fn namespaces_without_rules(snapshot: &SourcesSnapshot) -> BTreeSet<Namespace> {
     let samplers = Samplers::of(snapshot);
@@ -90,7 +90,7 @@ pub(super) fn namespaces_without_rules(snapshot: &SourcesSnapshot) -> BTreeSet<N
     changing.map(|stack| stack.namespace.clone()).collect()
 }
 
-/// True if a stack has samplers of Spoor, while its status has rules of the Collector's own sampler.
+/// True if a stack has Spoor's samplers while its status has rules of the Collector's own sampler.
 fn is_changing_engine(stack: &StackState, samplers: Option<&BTreeSet<&str>>) -> bool {
     samplers.is_some() && stack.tail_digest.is_some()
 }

@@ -52,8 +52,8 @@ pub struct ApplyReport {
     /// The objects that another field manager had changed and that are restored now, each with
     /// the name of that manager if it is known.
     pub repaired: Vec<String>,
-    /// The Deployments and StatefulSets that have changed. The observed state of their pods predates
-    /// the change.
+    /// The Deployments and StatefulSets that have changed. The observed state of their pods
+    /// predates the change.
     pub rolled: Vec<String>,
     /// True if an object of an earlier stack of this name is still being deleted.
     pub is_waiting: bool,
@@ -83,7 +83,7 @@ pub async fn apply(
         let live = children.find(|child| child.resource == *resource && child.key.name == name);
         names.insert((resource.kind.clone(), name.to_owned()));
         let former =
-            live.and_then(|child| Some((child, deletion_before(child, stack, &manifest)?)));
+            live.and_then(|child| Some((child, required_deletion(child, stack, &manifest)?)));
         if let Some((old, dependents)) = former {
             delete(applier, old, dependents, &mut report).await;
             report.is_waiting = true;
@@ -127,7 +127,7 @@ pub async fn apply(
     report
 }
 
-/// Creates a Secret with a new token, unless there is one. It is never changed afterwards.
+/// Creates a Secret with a new token, unless it exists. It is never changed afterwards.
 async fn create_secret(
     applier: &Applier,
     mut secret: Manifest,
@@ -169,8 +169,8 @@ fn obsolete_children<'a>(
     obsolete.collect()
 }
 
-/// The ConfigMaps that pods, Deployments and StatefulSets mount. A pod that restarts needs the one of
-/// its own revision.
+/// The ConfigMaps that pods, Deployments and StatefulSets mount. A pod that restarts needs the one
+/// of its own revision.
 fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
     let pods = related.pods.iter().filter_map(|pod| pod.spec.as_ref());
     let workloads = workloads(related);
@@ -197,8 +197,8 @@ fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-/// The way to delete an object that has to be gone before the desired one of its name can exist.
-fn deletion_before(
+/// The way to delete an object before the desired one of its name can exist. None if it can stay.
+fn required_deletion(
     child: &StackChild,
     stack: &StackObject,
     desired: &Manifest,
@@ -213,8 +213,8 @@ fn deletion_before(
     }
 }
 
-/// Returns true for a sampler's claim that the StatefulSet has created itself, since the former one
-/// was deleted while its pod did not run.
+/// Returns true for a sampler's claim that the StatefulSet itself has created, because the former
+/// one was deleted while its pod was not running.
 fn is_from_template(child: &StackChild) -> bool {
     let is_ours = child.live.appliers.iter().any(|it| it == FIELD_MANAGER);
     let is_samplers = child.component.as_deref() == Some(Component::Sampler.as_str());
@@ -238,8 +238,8 @@ async fn delete(
 /// with the stack.
 ///
 /// The stack owns the sampler and the Collector around it, but does not control them. After a
-/// rollback, an operator from before there were samplers deletes every object that a stack controls
-/// and that it does not build. It would delete these at once, with the spans that their pods hold.
+/// rollback, an operator that predates samplers deletes every object that a stack controls and that
+/// it does not build. It would delete these at once, with the spans that their pods hold.
 pub(super) fn owned(mut manifest: Manifest, stack: &StackObject) -> Manifest {
     let metadata = &mut manifest.object.metadata;
     let parts = Component::of_engine(SamplerEngine::Spoor).map(Component::as_str);

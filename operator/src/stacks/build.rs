@@ -107,15 +107,15 @@ pub fn build(
             Sampler::Spoor(_) => collector::pipeline_services(stack),
         };
         objects.extend(services.iter().map(Manifest::of));
-        match &stack.sampler {
-            _ if !with_collector => {}
-            Sampler::OpenTelemetry => {
+        match (with_collector, &stack.sampler) {
+            (false, _) => {}
+            (true, Sampler::OpenTelemetry) => {
                 let collector = build_collector(stack, managed, context, tail, collector::build);
                 objects.extend(collector.network_policies.iter().map(Manifest::of));
                 objects.extend(collector.disruption_budget.iter().map(Manifest::of));
                 tiers = Some(collector);
             }
-            Sampler::Spoor(_) => {
+            (true, Sampler::Spoor(_)) => {
                 let pipelines = collector::pipeline_objects;
                 objects.extend(build_collector(stack, managed, context, tail, pipelines));
             }
@@ -134,8 +134,9 @@ pub fn build(
     BuiltStack { objects, tiers }
 }
 
-/// Builds the tiers of the Collector that a stack with Spoor's sampler had before, without rules, so
-/// that they keep every trace. None without such a Collector.
+/// Builds the tiers that a stack had before it changed to Spoor's sampler, without rules, so that
+/// they keep every trace. None if the stack does not have that sampler or uses an existing
+/// Collector.
 #[must_use]
 pub fn former_tiers(stack: &Stack, context: &BuildContext) -> Option<CollectorObjects> {
     let (Collector::Managed(managed), Sampler::Spoor(_)) = (&stack.collector, &stack.sampler)

@@ -129,7 +129,7 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
     }
 }
 
-/// The objects of a Collector with a sampler between two pipelines, besides its Services.
+/// The objects of a Collector with a sampler between two pipelines, other than its Services.
 #[must_use]
 pub fn pipeline_objects(input: &CollectorInput<'_>) -> Vec<Manifest> {
     let replicas = i32::from(input.collector.replicas);

@@ -75,8 +75,9 @@ pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
     })
 }
 
-/// Parses a sampling policy if it has tail rules. Head and tail are resolved separately, so policies
-/// without tail rules do not affect a stack. Errors are left to the `policies` role to report.
+/// Parses a sampling policy if it has tail rules. Head and tail are resolved separately, so
+/// policies without tail rules do not affect a stack. Errors are left to the `policies` role to
+/// report.
 #[must_use]
 pub fn tail_policy(object: DynamicObject) -> Option<Policy> {
     let policy = validate(&object)?.ok()?;
@@ -98,8 +99,8 @@ pub fn parse(object: &StackObject, policies: &[Policy], now: Timestamp) -> Parse
     }
 }
 
-/// Parses a status. One of another version of the operator is replaced, but for the samplers:
-/// without their rings, traces would be split.
+/// Parses a status. If it cannot be parsed, as another version of the operator wrote it, only the
+/// samplers' part is read: without their rings, traces would be split.
 fn parse_status(status: &Value) -> TracingStackStatus {
     TracingStackStatus::deserialize(status).unwrap_or_else(|_| {
         let sampler = status.get("sampler");

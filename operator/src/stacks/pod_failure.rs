@@ -79,8 +79,8 @@ pub fn has_failed(pod: &Pod) -> bool {
     containers(status).any(has_ended) || present_problem(status).is_some()
 }
 
-/// Returns true if the kubelet has not created the containers of a pod for the first time: it
-/// prepares their volumes, or waits for objects that these need.
+/// Returns true if the kubelet has not yet created a container of a pod: it prepares the volumes,
+/// or waits for objects that these need.
 #[must_use]
 pub fn is_being_created(pod: &Pod) -> bool {
     let is_waiting = |container: &ContainerStatus| {

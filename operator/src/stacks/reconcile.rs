@@ -65,9 +65,9 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// Brings the cluster to the state that a stack specifies, and writes its status. Returns the
-    /// delay after which to reconcile again even if nothing has changed. There is no `context` until
-    /// the certificate authority exists. `trust_problem` is the reason why the certificate of the
-    /// policy endpoints cannot be kept valid.
+    /// delay after which to reconcile again even if nothing has changed. There is no `context`
+    /// until the certificate authority exists. `trust_problem` is the reason why the certificate of
+    /// the policy endpoints cannot be kept valid.
     ///
     /// # Errors
     /// The status cannot be written.
@@ -114,7 +114,7 @@ impl Reconciler {
                 self.plan_samplers(&stack, object, &related, samplers, now)
                     .await
             }
-            // They stay as they are until they are removed.
+            // The samplers stay as they are until they are removed.
             false => None,
         };
         if let (Sampler::Spoor(sampler), Some(plan)) = (&mut stack.sampler, &scaling) {

@@ -3,8 +3,8 @@
 //! Each step depends only on the rings in the stack's status and on what the samplers report, so
 //! another leader can continue. `traces/src/forward/ring.rs` describes why no trace is split.
 //!
-//! - A larger ring is added once all of its samplers run, and have the present rings and tail rules,
-//!   without which they would keep every trace. A smaller one is added at once.
+//! - A larger ring is added once all of its samplers run, and have the present rings and tail
+//!   rules, without which they would keep every trace. A smaller one is added at once.
 //! - The former rings end once no sampler knows a trace from before the current one.
 //! - Samplers above all rings end once they hold nothing, and no other sampler holds anything for
 //!   them.
@@ -25,13 +25,13 @@ use spoor_api::tracing_stack::SamplerRings;
 pub struct SamplerReading {
     /// The generation of its rings; 0 until it knows the active ones.
     pub rings_generation: u64,
-    /// The digest of its tail rules, if it has any, even if they are none.
+    /// The digest of its tail rules, which may be empty. None before it has received any.
     pub rules: Option<String>,
     /// The latest generation such that it knows no trace from before those rings.
     pub settled_generation: u64,
     /// The bytes of spans that it holds for other samplers, by their ordinals.
     pub forward_pending: BTreeMap<u16, u64>,
-    /// The amount of traces that wait, and of spans to send; 0 once it holds nothing.
+    /// The traces that wait and the bytes to send, added up; 0 once it holds nothing.
     pub undelivered: u64,
 }
 
@@ -64,8 +64,8 @@ pub struct ScalingPlan {
 
 /// Plans the next step.
 ///
-/// Samplers end only in a step that changes no rings: those without them have to be in the status
-/// first.
+/// Samplers end only in a step that changes no rings: the rings without them have to be in the
+/// status first.
 #[must_use]
 pub fn plan(state: &ScalingState<'_>, now: Timestamp) -> ScalingPlan {
     let Some(scaling) = Scaling::of(state) else {
@@ -133,7 +133,7 @@ impl<'a> Scaling<'a> {
         if rings.members.len() > 1 && self.all(0..self.running, is_settled) {
             return Some(vec![u32::from(self.current)]);
         }
-        // The first ordinal is in the most rings.
+        // The lowest ordinal is in the most rings.
         if let Some(forgotten) = self.forgotten.first() {
             let is_kept = |members: &&u32| **members <= u32::from(*forgotten);
             let kept: Vec<u32> = rings.members.iter().filter(is_kept).copied().collect();
@@ -141,15 +141,15 @@ impl<'a> Scaling<'a> {
                 return Some(kept);
             }
         }
-        // Not whether they are Ready: a sampler above all rings is not, since it should receive no
-        // spans from Collectors.
+        // Whether they are Ready does not matter: a sampler above all rings is not, since it should
+        // receive no spans from Collectors.
         let is_prepared =
             |it: &SamplerReading| it.rings_generation == rings.generation && it.rules.is_some();
         let is_possible = wanted < self.current || self.all(0..wanted, is_prepared);
         if wanted == self.current || !is_possible {
             return None;
         }
-        // No two rings have the same number of members: a former one is the same ring.
+        // A former ring of the same size is the same ring, which must not be in the list twice.
         let others = rings.members.iter().copied();
         let others = others.filter(|members| *members != u32::from(wanted));
         Some(others.chain([u32::from(wanted)]).collect())
@@ -190,7 +190,7 @@ impl<'a> Scaling<'a> {
     }
 }
 
-/// Rings that replace the former ones. Their generation is also later than that of rings that the
+/// Rings that replace the former ones. Their generation is also greater than that of rings that the
 /// status had before it was lost.
 fn successor(former: Option<&SamplerRings>, members: Vec<u32>, now: Timestamp) -> SamplerRings {
     let next = former.map_or(1, |former| former.generation.saturating_add(1));

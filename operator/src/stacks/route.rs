@@ -1,8 +1,9 @@
 //! Moves a stack's traffic from the Collector to Jaeger and back without losing a span: the new
 //! route is ready before traffic takes it, and the old one stays until its last connection has
 //! ended and its spans have been forwarded. A change of the sampler's engine moves traffic in the
-//! same way, from one Collector to the other. Each engine would decide on its own part of a trace that
-//! has spans in both, so both keep every trace while there may be such traces ([`EngineChange`]).
+//! same way, from one Collector to the other. Each engine would decide on its own part of a trace
+//! that has spans in both, so both keep every trace while there may be such traces
+//! ([`EngineChange`]).
 
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ use super::{
 /// The time until kube-proxy on every node has applied a change of a Service's endpoints.
 const SERVICE_LAG: Duration = Duration::from_secs(3);
 /// The time for which the parts of the former engine stay at least after traffic has begun to leave
-/// them. Its waits are no longer in the spec, so this is the longest `gatherWait` and `decisionWait`
-/// together, and half a minute for the connections. A sampler of Spoor reports itself whether it has
-/// traces after that.
+/// them. Its waits are no longer in the spec, so this is the longest `gatherWait` and
+/// `decisionWait` together, and half a minute for the connections. Spoor's sampler reports whether
+/// it has traces after that.
 const FORMER_ENGINE_DRAIN: Duration = Duration::from_secs(60 + 300 + 30);
 /// The interval at which to check whether the former engine keeps every trace.
 const PREPARATION_INTERVAL: Duration = Duration::from_secs(2);
@@ -104,7 +105,7 @@ pub enum EngineChange {
     Preparing,
     /// Traffic takes the new engine. A trace may have spans in both.
     Overlapping {
-        /// The time until none has.
+        /// The time until no trace can have spans in both any more.
         left: Duration,
     },
 }
@@ -159,12 +160,12 @@ pub fn plan(stack: &Stack, state: &RouteState, now: Timestamp) -> RoutePlan {
         keeps_former_engine,
         engine_change,
         replan_in,
-        from: left_route(target, state),
+        from: former_route(target, state),
     }
 }
 
-/// The route that traffic leaves for this target.
-fn left_route(target: OtlpTarget, state: &RouteState) -> Route {
+/// The route that traffic leaves when it moves to this target.
+fn former_route(target: OtlpTarget, state: &RouteState) -> Route {
     match target.route {
         // From one Collector to the other.
         Route::Collector if state.former_engine_exists => Route::Collector,
@@ -201,7 +202,7 @@ fn leaves_engine(stack: &Stack, target: OtlpTarget, state: &RouteState) -> bool 
         && target.engine != stack.sampler.engine()
 }
 
-/// The time until the former engine has sent everything, if it exists and that is not the case yet.
+/// The time until the former engine has sent everything, if it exists and may not have done so yet.
 fn former_engine_drain(target: OtlpTarget, state: &RouteState, now: Timestamp) -> Option<Duration> {
     let since = target.since.filter(|_| state.former_engine_exists)?;
     time_left(since, FORMER_ENGINE_DRAIN, now)
@@ -218,7 +219,7 @@ fn time_left(since: Timestamp, period: Duration, now: Timestamp) -> Option<Durat
 
 /// Returns true if a target is what the stack specifies.
 fn is_as_specified(stack: &Stack, target: OtlpTarget) -> bool {
-    // Only a Collector that the operator runs is another one with another engine.
+    // Another engine means another receiver only if the operator runs the Collector.
     let is_same_receiver = target.route == Route::Direct
         || existing_address(stack, target.route).is_some()
         || target.engine == stack.sampler.engine();
@@ -257,7 +258,7 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
     let Some(since) = target.since else {
         return Traffic::Settled;
     };
-    let drain = old_route_drain_time(stack, target, left_route(target, state));
+    let drain = old_route_drain_time(stack, target, former_route(target, state));
     if let Some(left) = time_left(since, drain, now) {
         return Traffic::Moving { left };
     }

@@ -97,7 +97,7 @@ pub fn drain_time(sampler: &ManagedSampler) -> Duration {
     sampler.max_trace_duration + 2 * SEND_TIME
 }
 
-/// The receiver for the spans that the pods of a StatefulSet of this module keep.
+/// The receiver to which the pods of a sampler's StatefulSet send the spans that they keep.
 #[must_use]
 pub fn output(set: &StatefulSet) -> Option<&str> {
     let pod = set.spec.as_ref()?.template.spec.as_ref()?;
@@ -106,9 +106,10 @@ pub fn output(set: &StatefulSet) -> Option<&str> {
     output.value.as_deref()
 }
 
-/// The Service to which the Collector sends, whose address stays while pods come and go, and the
-/// headless one that gives each pod its name and by which scrapers find the metrics. The headless
-/// one includes pods that are not ready: samplers call each other in any case.
+/// The Service to which the Collector sends, whose address stays the same while pods come and go,
+/// and the headless one that gives each pod its name and by which scrapers find the metrics. The
+/// headless one includes pods that are not ready: samplers call each other whether or not they are
+/// ready.
 #[must_use]
 pub fn services(stack: &Stack) -> Vec<Service> {
     let headless = Service {
@@ -134,7 +135,7 @@ pub fn services(stack: &Stack) -> Vec<Service> {
     vec![balanced, headless]
 }
 
-/// The objects of the sampler, besides its Services.
+/// The objects of the sampler, other than its Services.
 #[must_use]
 pub fn objects(input: &SamplerInput<'_>) -> Vec<Manifest> {
     let mut objects = vec![
@@ -250,11 +251,11 @@ fn container(input: &SamplerInput<'_>) -> Container {
     }
 }
 
-/// The time for a start, in seconds: longer with a large journal, which would otherwise never be read
-/// to its end.
+/// The time for a start, in seconds: longer with a large journal, which would otherwise never be
+/// read to its end.
 fn start_seconds(sampler: &ManagedSampler) -> i32 {
     const MIN_SECONDS: u64 = 120;
-    // Of a slow disk.
+    // The reading rate of a slow disk.
     const BYTES_PER_SECOND: u64 = 10 * MIB;
     let seconds = (sampler.storage.size / BYTES_PER_SECOND).max(MIN_SECONDS);
     i32::try_from(seconds).unwrap_or(i32::MAX)
@@ -264,10 +265,10 @@ fn env(input: &SamplerInput<'_>) -> Vec<EnvVar> {
     let (stack, sampler) = (input.stack, input.sampler);
     let (_, ca_key) = input.authority;
     let milliseconds = |duration: Duration| format!("{}ms", duration.as_millis());
-    // The file system takes a part of the volume, and the rules in force another.
+    // The file system and the rules in force take up part of the volume, too.
     let journal_bytes = sampler.storage.size / 5 * 4;
-    // What an emptyDir holds ends with the pod. Traces are decided then only if no other sampler
-    // keeps it for the next pod.
+    // An emptyDir ends with the pod. The traces in it are decided then only if no other sampler
+    // keeps the journal for the next pod.
     let ends_with_pod = sampler.storage.claim.is_none();
     let resource = format!(
         "service.namespace={},service.instance.id=$(POD_NAME)",

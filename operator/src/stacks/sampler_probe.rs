@@ -58,27 +58,28 @@ impl Reconciler {
             readings: &[],
             forgotten: &object.forgotten_samplers,
         };
-        let unread = rings::plan(&state, now);
-        if unread.is_complete {
-            return Some(unread);
+        let without_readings = rings::plan(&state, now);
+        if without_readings.is_complete {
+            return Some(without_readings);
         }
-        let replicas = unread.replicas;
+        let replicas = without_readings.replicas;
         let readings = self.read_samplers(stack, related, replicas).await;
         let readings = &readings;
         let plan = rings::plan(&ScalingState { readings, ..state }, now);
         if plan.replicas == replicas {
             return Some(plan);
         }
-        // Spans may have reached a sampler that should end after it was read, from one that was read
-        // after that. Now the others have nothing left for it, and with these rings they never will.
+        // A sampler that should end may have received spans after it was read, from one that was
+        // read later. By now the others have nothing left for it, and with these rings they never
+        // will, so a second reading of it is final.
         let readings = self.read_samplers(stack, related, replicas).await;
         let readings = &readings;
         Some(rings::plan(&ScalingState { readings, ..state }, now))
     }
 
-    /// Leaves what the stack no longer needs while it may have spans: the Collector to which a
-    /// sampler returns them, and a sampler. Its traces may wait for longer than a change of route or
-    /// engine takes, and what it keeps waits for Jaeger.
+    /// Leaves parts that the stack no longer needs while they may have spans: a sampler, and the
+    /// Collector to which it returns them. The traces in a sampler may wait for longer than a
+    /// change of route or engine takes, and the spans that it keeps wait for Jaeger.
     pub(super) async fn leave_former_sampler(
         &self,
         stack: &Stack,
@@ -109,15 +110,12 @@ impl Reconciler {
         related: &RelatedObjects,
         health: &StackHealth,
     ) -> bool {
-        let count = running_samplers(stack, related, None);
-        let readings = self.read_samplers(stack, related, count).await;
-        let ready = usize::try_from(health.ready_samplers).unwrap_or(usize::MAX);
-        let readings: Vec<SamplerReading> = readings.into_iter().flatten().collect();
-        readings.len() < ready || readings.iter().any(|it| it.undelivered > 0)
+        let readings = self.read_ready_samplers(stack, related, health).await;
+        readings.is_none_or(|readings| readings.iter().any(|it| it.undelivered > 0))
     }
 
-    /// Returns true if the engine that the stack leaves has no tail rules, and so keeps every trace.
-    /// Pods that are not ready are not waited for, since they may never be ready again.
+    /// Returns true if the engine that the stack leaves has no tail rules, and so keeps every
+    /// trace. Pods that are not ready are not waited for, since they may never be ready again.
     pub(super) async fn former_engine_keeps_all(
         &self,
         stack: &Stack,
@@ -128,12 +126,25 @@ impl Reconciler {
             return health.decides_without_rules(stack);
         }
         let no_rules = TailTable::default().digest(&stack.namespace).to_string();
+        let readings = self.read_ready_samplers(stack, related, health).await;
+        readings.is_some_and(|readings| {
+            let mut rules = readings.iter().filter_map(|it| it.rules.as_ref());
+            rules.all(|digest| *digest == no_rules)
+        })
+    }
+
+    /// Reads the metrics of a stack's samplers. None if fewer of them report than are ready.
+    async fn read_ready_samplers(
+        &self,
+        stack: &Stack,
+        related: &RelatedObjects,
+        health: &StackHealth,
+    ) -> Option<Vec<SamplerReading>> {
         let count = running_samplers(stack, related, None);
         let readings = self.read_samplers(stack, related, count).await;
-        let ready = usize::try_from(health.ready_samplers).unwrap_or(usize::MAX);
         let readings: Vec<SamplerReading> = readings.into_iter().flatten().collect();
-        let mut rules = readings.iter().filter_map(|it| it.rules.as_ref());
-        readings.len() >= ready && rules.all(|digest| *digest == no_rules)
+        let ready = usize::try_from(health.ready_samplers).unwrap_or(usize::MAX);
+        (readings.len() >= ready).then_some(readings)
     }
 
     /// Reads the metrics of the samplers with the ordinals below a number.
@@ -151,8 +162,8 @@ impl Reconciler {
         join_all(reads).await
     }
 
-    /// Reads the metrics of a sampler. None if it does not run or does not respond, and if it is of
-    /// a version without rings.
+    /// Reads the metrics of a sampler. None if it does not run, does not respond, or is of a
+    /// version without rings.
     async fn read_sampler(&self, pods: &[Pod], name: String) -> Option<SamplerReading> {
         let mut pods = not_terminating(pods);
         let pod = pods.find(|pod| pod.metadata.name.as_ref() == Some(&name))?;
@@ -190,7 +201,7 @@ impl SamplerReading {
     }
 }
 
-/// The number of samplers that run, according to the StatefulSet. While it is being replaced, its
+/// The number of samplers that run, according to the StatefulSet. While that is being replaced, its
 /// pods stay, and the status has their number.
 fn running_samplers(
     stack: &Stack,
@@ -253,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_metrics_are_no_reading() {
+    fn incomplete_metrics_give_no_reading() {
         for name in [RINGS_GENERATION, SETTLED_GENERATION, UNDELIVERED, "\"12\""] {
             let metrics = METRICS.replace(name, "\"other\"");
             assert_eq!(SamplerReading::from_metrics(&metrics), None, "{name}");

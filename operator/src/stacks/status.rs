@@ -122,7 +122,7 @@ impl Findings<'_> {
                 return Some(("WaitingForRoute", self.engine_wait()));
             }
             Traffic::Moving { .. } if self.route_plan.route() == to => {
-                let message = "new connections take the Collector with the new sampler; those on \
+                let message = "new connections go to the Collector with the new sampler; those to \
                                the former one are ending";
                 return Some((MOVING_TRAFFIC, message.to_owned()));
             }
@@ -183,8 +183,8 @@ impl Findings<'_> {
         if self.route_plan.engine_change != EngineChange::Preparing {
             return "the new sampler is not ready yet; traffic stays on the former one".to_owned();
         }
-        let message = "the new sampler is ready; traffic stays on the former one until that keeps \
-                       every trace";
+        let message = "the new sampler is ready; traffic stays on the former one until that one \
+                       keeps every trace";
         match self.waiting {
             Some(waiting) => format!("{message}; {waiting}"),
             None => message.to_owned(),
@@ -280,7 +280,8 @@ impl Findings<'_> {
     }
 
     /// The tail rules in force in the Collector's own sampler. During a rollout they are those from
-    /// before. While a stack with samplers has any, the role `policies` sends no rules to these.
+    /// before. While the status of a stack with samplers has them, the role `policies` sends no
+    /// rules to the samplers of its namespace.
     fn tail(&self) -> Option<TailInForce> {
         let is_managed = matches!(self.stack.collector, Collector::Managed(_));
         let target = self.route_plan.target;
@@ -301,7 +302,7 @@ fn scaling_message(plan: &ScalingPlan) -> Option<String> {
     if !former.is_empty() {
         return Some(format!(
             "{current} of {replicas} samplers divide the new traces; earlier ones stay where they \
-             are until they are complete, which takes at least ten minutes"
+             are until no late spans are expected, which takes at least ten minutes"
         ));
     }
     (u32::from(replicas) > *current).then(|| {

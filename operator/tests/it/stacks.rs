@@ -220,6 +220,15 @@ impl<'a> Stacks<'a> {
             .is_some()
     }
 
+    /// Waits until the sampler and the Collector around it exist.
+    async fn wait_until_sampler_exists(&self) {
+        until("the Collector and the sampler", async || {
+            self.exists::<StatefulSet>("tracing-sampler").await
+                && self.exists::<Deployment>("tracing-collector").await
+        })
+        .await;
+    }
+
     /// Waits until the OTLP Service selects this component.
     async fn wait_until_route_is(&self, component: &str) {
         eventually("the Service selects the component", MAX_WAIT, async || {
@@ -244,8 +253,13 @@ fn is_settled(status: &Value) -> bool {
     has_condition(status, "Available", "True") && has_condition(status, "Progressing", "False")
 }
 
+/// Returns whether the condition `Progressing` has this reason.
+fn has_reason(expected: &'static str) -> impl Fn(&Value) -> bool {
+    move |status: &Value| condition(status, "Progressing")["reason"] == expected
+}
+
 /// Returns true if the new engine is ready, and the former one does not keep every trace yet.
-fn waits_for_former(status: &Value) -> bool {
+fn waits_for_former_engine(status: &Value) -> bool {
     let progressing = condition(status, "Progressing");
     let message = progressing["message"].as_str().unwrap_or_default();
     message.starts_with("the new sampler is ready; traffic stays on the former one")

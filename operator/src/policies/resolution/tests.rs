@@ -266,7 +266,7 @@ fn tail_rules_need_every_sampler(
     );
 }
 
-/// The samplers of a stack that no longer has any stay until they have sent everything.
+/// When a stack no longer has samplers, the former ones stay until they have sent everything.
 #[rstest]
 #[case::has_a_sampler(json!({"otlp": "a:1", "kept": "a:2"}), "Programmed")]
 #[case::has_none(json!({"otlp": "a:1"}), "CollectorNotManaged")]

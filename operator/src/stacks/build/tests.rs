@@ -46,13 +46,18 @@ fn context() -> BuildContext {
     }
 }
 
-/// All objects of a stack.
-fn all(stack: &Stack) -> Vec<Manifest> {
-    let target = OtlpTarget {
+/// The route and engine in a stack's spec.
+fn specified_target(stack: &Stack) -> OtlpTarget {
+    OtlpTarget {
         route: stack.route,
         engine: stack.sampler.engine(),
         since: None,
-    };
+    }
+}
+
+/// All objects of a stack.
+fn all(stack: &Stack) -> Vec<Manifest> {
+    let target = specified_target(stack);
     let built = build(stack, &context(), target, true, &TailTable::default());
     let tiers = built.tiers.into_iter();
     let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide]);
@@ -184,11 +189,7 @@ fn jaeger_has_every_setting_of_the_stack() {
 
 /// The pod templates of a stack in this context, as JSON.
 fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
-    let target = OtlpTarget {
-        route: stack.route,
-        engine: stack.sampler.engine(),
-        since: None,
-    };
+    let target = specified_target(stack);
     let built = build(stack, context, target, true, &TailTable::default());
     let tiers = built.tiers.into_iter();
     let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide]);
@@ -308,11 +309,7 @@ fn existing_parts_are_not_deployed() {
 #[test]
 fn collector_services_outlive_its_pods() {
     let stack = stack(json!({"route": "Direct"}));
-    let target = OtlpTarget {
-        route: stack.route,
-        engine: stack.sampler.engine(),
-        since: None,
-    };
+    let target = specified_target(&stack);
     let built = build(&stack, &context(), target, false, &TailTable::default());
     assert_eq!(built.tiers, None);
     let names: Vec<_> = built.objects.iter().map(ToString::to_string).collect();

@@ -40,8 +40,8 @@ pub fn pipeline_services(stack: &Stack) -> Vec<Service> {
     ]
 }
 
-/// Lets clients in the stack's namespace reach the Collector, and only samplers the receiver for
-/// the spans that they keep. The ports of metrics and probes are open to everyone.
+/// Lets clients in the stack's namespace reach the Collector, and lets only samplers reach the
+/// receiver for the spans that they keep. The ports of metrics and probes are open to everyone.
 pub(super) fn pipeline_policy(stack: &Stack) -> NetworkPolicy {
     let namespace = pods(LabelSelector::default());
     let samplers = pods(label_selector(stack, Component::Sampler));

@@ -46,8 +46,9 @@ pub(super) fn sender(memory: TierMemory) -> Value {
 }
 
 /// An exporter of OTLP over gRPC, without TLS, that accepts spans once their receiver has accepted
-/// them, and passes on the receiver's refusal. A queue would accept them before, and lose them with
-/// the pod, even on a volume of the pod. Without one, their sender holds them and retries.
+/// them, and passes on the receiver's refusal. A queue would accept them earlier, and lose them
+/// with the pod, even if it were on a volume of the pod. Without a queue, their sender holds them
+/// and retries.
 pub(super) fn synchronous_sender(endpoint: &str) -> Value {
     json!({
         "endpoint": endpoint,

@@ -218,13 +218,13 @@ fn member_cannot_be_forgotten() {
 enum Step {
     /// The number of samplers in the spec changes.
     Want(u16),
-    /// A sampler takes over the rings in the status.
+    /// A sampler adopts the rings in the status.
     Adopt(u16),
     /// A sampler forgets the traces from before its rings.
     Settle(u16),
     /// A sampler sends what it holds.
     Empty(u16),
-    /// A sampler stops to report, or reports again.
+    /// A sampler stops reporting, or reports again.
     Toggle(u16),
     /// The operator plans, and applies the plan.
     Plan,
@@ -242,7 +242,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Samplers of which none has lost its volume.
+/// A stack and its samplers, none of which has lost its volume.
 struct World {
     case: Case,
     samplers: Vec<SamplerReading>,
@@ -310,7 +310,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn every_history_keeps_the_rules(
+    fn every_history_keeps_the_invariants(
         steps in prop::collection::vec(step(), 0..200),
         wanted in 1_u16..5,
     ) {
@@ -318,7 +318,7 @@ proptest! {
         for step in steps {
             world.apply(step);
         }
-        // Once all samplers report and nothing is left to do for them, the number is reached.
+        // Once all samplers report and nothing is left for them to do, the number is reached.
         world.apply(Step::Want(wanted));
         world.is_silent = vec![false; 5];
         for _ in 0..4 {

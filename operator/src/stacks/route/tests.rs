@@ -208,7 +208,7 @@ fn new_sampler_of_existing_collector_moves_nothing() {
 }
 
 #[test]
-fn existing_collectors_sampler_sends_the_rest() {
+fn existing_collectors_sampler_stays_to_drain() {
     let stack = with_existing_collector(json!({"route": "Direct"}));
     let leaving = plan(&stack, &running(Route::Collector, None), at(0));
     assert_eq!(leaving.collector, CollectorAction::Keep);
@@ -233,8 +233,8 @@ fn collector_does_not_wait_for_an_existing_jaeger() {
     assert_eq!(settled.collector, CollectorAction::Remove);
 }
 
-/// A stack from before there were samplers, of which both Collectors run.
-fn upgraded(since: Option<Timestamp>, engine: SamplerEngine) -> RouteState {
+/// The state of a stack that changes its engine, while the Collectors of both engines run.
+fn changing_engine(since: Option<Timestamp>, engine: SamplerEngine) -> RouteState {
     RouteState {
         target: Some(OtlpTarget {
             engine,
@@ -250,21 +250,25 @@ fn upgraded_stack_moves_to_the_sampler() {
     let stack = stack(json!({"sampler": {"engine": "Spoor"}}));
     let starting = RouteState {
         collector_is_ready: false,
-        ..upgraded(None, SamplerEngine::OpenTelemetry)
+        ..changing_engine(None, SamplerEngine::OpenTelemetry)
     };
     let waiting = plan(&stack, &starting, at(0));
     assert_eq!(waiting.target, target(Route::Collector, None));
     assert_eq!(waiting.traffic, Traffic::Waiting);
+    assert_eq!(waiting.engine_change, EngineChange::Starting);
     assert_eq!(waiting.collector, CollectorAction::Run);
     assert!(waiting.keeps_former_engine);
 
-    let moving = plan(&stack, &upgraded(None, SamplerEngine::OpenTelemetry), at(0));
+    let moving = plan(
+        &stack,
+        &changing_engine(None, SamplerEngine::OpenTelemetry),
+        at(0),
+    );
     let switched = OtlpTarget {
         engine: SamplerEngine::Spoor,
         ..target(Route::Collector, Some(at(0)))
     };
     assert_eq!(moving.target, switched);
-    assert_eq!(waiting.engine_change, EngineChange::Starting);
     assert_eq!(moving.route(), Route::Collector);
     assert!(matches!(moving.traffic, Traffic::Moving { .. }));
     assert!(moving.keeps_former_engine);
@@ -279,7 +283,7 @@ fn traffic_waits_until_the_former_engine_keeps_all() {
         let stack = stack(json!({"sampler": {"engine": spec}}));
         let state = RouteState {
             former_engine_keeps_all: false,
-            ..upgraded(None, former)
+            ..changing_engine(None, former)
         };
         let waiting = plan(&stack, &state, at(0));
         assert_eq!(waiting.target.engine, former);
@@ -301,7 +305,7 @@ fn engines_overlap_until_traces_are_complete(
     #[case] seconds: std::ops::Range<i64>,
 ) {
     let stack = stack(json!({"sampler": {"engine": spec}}));
-    let state = upgraded(Some(at(0)), engine);
+    let state = changing_engine(Some(at(0)), engine);
     let change = |second| plan(&stack, &state, at(second)).engine_change;
     let overlaps = |second| matches!(change(second), EngineChange::Overlapping { .. });
     assert!(overlaps(0));
@@ -314,11 +318,11 @@ fn engines_overlap_until_traces_are_complete(
 }
 
 #[test]
-fn other_routes_have_no_change_of_engine() {
+fn direct_route_has_no_change_of_engine() {
     let direct = stack(json!({"route": "Direct", "sampler": {"engine": "Spoor"}}));
     let state = RouteState {
         former_engine_keeps_all: false,
-        ..upgraded(None, SamplerEngine::OpenTelemetry)
+        ..changing_engine(None, SamplerEngine::OpenTelemetry)
     };
     let leaving = plan(&direct, &state, at(0));
     assert_eq!(leaving.target.route, Route::Direct);
@@ -328,7 +332,7 @@ fn other_routes_have_no_change_of_engine() {
 #[test]
 fn former_engine_stays_until_its_spans_are_sent() {
     let stack = stack(json!({"sampler": {"engine": "Spoor"}}));
-    let state = upgraded(Some(at(0)), SamplerEngine::Spoor);
+    let state = changing_engine(Some(at(0)), SamplerEngine::Spoor);
     let settled = plan(&stack, &state, at(60));
     assert_eq!(settled.traffic, Traffic::Settled);
     assert!(settled.keeps_former_engine);
@@ -349,8 +353,8 @@ fn engine_makes_no_difference_on_the_direct_route() {
 }
 
 proptest! {
-    /// Traffic never takes a route that is not ready, and the Collector is never removed while traffic
-    /// takes its route or is moving.
+    /// Traffic never takes a route that is not ready, and the Collector is never removed while
+    /// traffic takes its route or is moving.
     #[test]
     fn traffic_never_goes_to_an_unready_route(
         spec_is_direct: bool,

@@ -52,12 +52,12 @@ fn claim(input: &SamplerInput<'_>, name: String) -> Option<PersistentVolumeClaim
     })
 }
 
-/// The way to delete a StatefulSet whose template is not that of the desired one, which is given as
-/// JSON: the API server refuses to change it. None if the template can stay.
+/// The way to delete a StatefulSet whose claim template differs from that of the desired one, which
+/// is given as JSON: the API server refuses to change it. None if the template can stay.
 ///
-/// The pods stay and belong to the next StatefulSet, which replaces them one after the other. But a
-/// pod without a claim would get one from its controller, and no pod's volumes can change. The
-/// controller repeats that for ever instead of replacing the pod
+/// The pods stay and belong to the next StatefulSet, which replaces them one after the other. But
+/// its controller would try to give a claim to a pod without one, although a pod's volumes cannot
+/// change. It would retry that for ever instead of replacing the pod
 /// (<https://github.com/kubernetes/kubernetes/issues/141876>). So such pods have to end first.
 #[must_use]
 pub fn deletion(live: &StatefulSet, desired: &Value) -> Option<PropagationPolicy> {
@@ -70,12 +70,12 @@ pub fn deletion(live: &StatefulSet, desired: &Value) -> Option<PropagationPolicy
     }
 }
 
-/// What matters of a template of claims.
+/// The fields of a claim template that are compared.
 #[derive(PartialEq, Eq)]
 struct Template<'a> {
     class: Option<&'a str>,
-    /// In millionths. The API server may write sizes in another unit. Above 931 GiB they have more
-    /// digits than a user may write, and are compared as texts.
+    /// In millionths, since the API server may write sizes in another unit. Above 931 GiB, a size
+    /// in bytes has more digits than [`tracing_stack::Quantity`] accepts, and is compared as text.
     size: Option<Result<u128, &'a str>>,
 }
 

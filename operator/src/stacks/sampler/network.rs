@@ -59,7 +59,7 @@ fn namespaces(stack: &Stack, existing: &ExistingCollector) -> Vec<NetworkPolicyP
 }
 
 /// The namespace of a Service, from a DNS name by which pods of the namespace `own` reach it. None
-/// for the names of other hosts, but for those that look like `SERVICE.NAMESPACE`.
+/// for the names of other hosts, unless they look like `SERVICE.NAMESPACE`.
 fn namespace_of<'a>(host: &'a str, own: &'a str) -> Option<&'a str> {
     if !host.contains('.') {
         return Some(own);

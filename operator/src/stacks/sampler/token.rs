@@ -1,8 +1,8 @@
-//! The token without which no call reaches the samplers of a stack on the port where they call each
-//! other.
+//! The token that the samplers of a stack share. They refuse calls without it on the port where
+//! they call each other.
 //!
-//! The operator creates its Secret once and never changes it. It may create Secrets, but neither read
-//! nor list them, so other objects have to show whether the Secret is missing.
+//! The operator creates its Secret once and never changes it. It may create Secrets, but may
+//! neither read nor list them, so other objects have to show whether the Secret is missing.
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Secret, SecretVolumeSource, Volume, VolumeMount};
 use serde_json::json;
@@ -63,8 +63,8 @@ pub fn add_token(secret: &mut Manifest) {
     secret.object.data["stringData"] = json!({ KEY: token });
 }
 
-/// Returns true if there may be no Secret of this name: no workload mounts it yet, or the containers
-/// of a pod that mounts it have not been created.
+/// Returns true if there may be no Secret of this name: no workload mounts it yet, or the
+/// containers of a pod that mounts it have not been created.
 #[must_use]
 pub fn may_be_missing<'a>(
     secret: &str,

@@ -37,7 +37,7 @@ otelcol_exporter_send_failed_spans_total{exporter=\"otlp/spoor\"} 1
 otelcol_exporter_queue_size{exporter=\"otlp/spoor\"} 1
 otelcol_exporter_queue_capacity{exporter=\"otlp/spoor\"} 10
 ";
-/// The metrics that the dashboard shows, of a sampler that has decided and refused.
+/// The metrics that the dashboard shows, of a sampler that has decided and refused requests.
 const SAMPLER_METRICS: &str = "\
 spoor_sampler_traces_decided_total{decision=\"kept\"} 7
 spoor_sampler_traces_decided_early_total 1

@@ -16,13 +16,18 @@ pub async fn kubectl(arguments: &[&str]) -> String {
     succeed(&program("KUBECTL", "kubectl"), arguments, "").await
 }
 
+/// Borrows arguments, as [`kubectl`] and [`helm`] take them.
+pub fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
 /// Runs kubectl with this standard input.
 pub async fn kubectl_given(input: &str, arguments: &[&str]) -> String {
     succeed(&program("KUBECTL", "kubectl"), arguments, input).await
 }
 
 /// Returns a pod's output once its container has ended, however long that takes. Starts again if
-/// the API server is away, unless the pod no longer exists.
+/// the API server is unavailable, unless the pod no longer exists.
 pub async fn logs_until_end(namespace: &str, pod: String) -> String {
     const RETRY_DELAY: Duration = Duration::from_secs(1);
     loop {

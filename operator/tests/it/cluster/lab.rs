@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    command::{helm, in_repository, kubectl, kubectl_given, missing, run_blocking},
+    command::{borrowed, helm, in_repository, kubectl, kubectl_given, missing, run_blocking},
     pods, stack,
 };
 use crate::chart::without_applications_but;
@@ -176,7 +176,7 @@ impl Lab {
     /// Installs or upgrades the release with these values, besides the images.
     pub async fn release(&self, verb: &str, values: &[String]) {
         let arguments = release_arguments(verb, RELEASE, self.namespace, values);
-        helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        helm(&borrowed(&arguments)).await;
     }
 
     /// The chart's values for tests: permissions in one namespace only, a Jaeger that evicts no

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{
-    command::logs_until_end,
+    command::{borrowed, logs_until_end},
     lab::{Lab, STACK, image_tag},
     pods,
 };
@@ -90,7 +90,7 @@ pub async fn traces<'lab>(
     lasts: Duration,
     spread: Duration,
 ) -> Sender<'lab> {
-    let arguments = generate(services, rate, lasts, spread);
+    let arguments = generate_arguments(services, rate, lasts, spread);
     start(lab, "generate", &borrowed(&arguments), &[]).await
 }
 
@@ -104,7 +104,7 @@ pub async fn identified_traces<'lab>(
     lasts: Duration,
     shape: Shape,
 ) -> Sender<'lab> {
-    let mut arguments = generate(services, rate, lasts, shape.spread);
+    let mut arguments = generate_arguments(services, rate, lasts, shape.spread);
     arguments.extend(["--trace-ids", "--error-in", shape.error_in].map(str::to_owned));
     let batch = IDENTIFIED_BATCH_SPANS.to_string();
     let environment = [("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch)];
@@ -125,7 +125,13 @@ pub const IDENTIFIED_BATCH_SPANS: usize = 128;
 /// The most requests that a sender has in flight for each service.
 pub const REQUESTS_IN_FLIGHT: usize = 4;
 
-fn generate(services: &[&str], rate: u32, lasts: Duration, spread: Duration) -> Vec<String> {
+/// The arguments of `spoor generate`.
+fn generate_arguments(
+    services: &[&str],
+    rate: u32,
+    lasts: Duration,
+    spread: Duration,
+) -> Vec<String> {
     let (duration, spread) = (lasts.as_secs(), spread.as_millis());
     let (duration, spread) = (format!("{duration}s"), format!("{spread}ms"));
     let (rate, spans) = (rate.to_string(), SPANS.to_string());
@@ -134,10 +140,6 @@ fn generate(services: &[&str], rate: u32, lasts: Duration, spread: Duration) -> 
     let services = services.iter().flat_map(|service| ["--service", *service]);
     let arguments = ["generate"].into_iter().chain(shape).chain(pace);
     arguments.chain(services).map(str::to_owned).collect()
-}
-
-fn borrowed(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
 }
 
 /// Spans in each generated trace.

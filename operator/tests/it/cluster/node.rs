@@ -30,8 +30,8 @@ pub async fn has_shell(test: &str) -> bool {
     has_kubelet
 }
 
-/// Sends SIGKILL to the containers of the pods with these labels, as for a lack of memory, and
-/// returns the number of pods. The kubelet starts the containers again in the same pods.
+/// Sends SIGKILL to the containers of the pods with these labels, as the kernel does if memory runs
+/// out, and returns the number of pods. The kubelet starts the containers again in the same pods.
 pub async fn kill_containers(lab: &Lab, labels: &str) -> usize {
     let pods = pods::list(lab, labels).await;
     for pod in &pods {
@@ -73,7 +73,7 @@ pub async fn reject_connections(lab: &Lab, labels: &str, port: u16, lasts: Durat
     .await;
 }
 
-/// Stops the API server's process, and lets it continue after some time, also if the test ends
+/// Stops the API server's process, and lets it continue after some time, even if the test ends
 /// before that.
 pub async fn pause_api_server(lasts: Duration) {
     let script = format!(
@@ -90,7 +90,7 @@ pub async fn pause_api_server(lasts: Duration) {
         lasts.as_secs()
     );
     let (program, arguments) = shell();
-    // Without `kill_on_drop`: nobody else lets the process continue.
+    // Without `kill_on_drop`: nothing else would let the process continue.
     let output = Command::new(&program)
         .args(arguments.iter().map(String::as_str).chain(["-c", &script]))
         .stdin(Stdio::null())

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    command::{helm, helm_fails, kubectl, kubectl_given, run_blocking},
+    command::{borrowed, helm, helm_fails, kubectl, kubectl_given, run_blocking},
     lab::{self, Lab, RELEASE, ROLLOUT_TIMEOUT, SERVICE_A_PODS, STACK},
     objects, policies,
 };
@@ -171,10 +171,6 @@ impl Drop for SecondRelease {
 /// The namespace of the second release.
 pub fn elsewhere(lab: &Lab) -> String {
     format!("{}-two", lab.namespace)
-}
-
-fn borrowed(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
 }
 
 pub fn assert_names(text: &str, named: &[String]) {

@@ -44,7 +44,8 @@ pub struct Length {
     /// The time of load during changes of rules, and their number.
     pub lasts: Duration,
     pub changes: u32,
-    /// The number of times that a fault is injected, and the time for which something is away.
+    /// The number of times that a fault is injected, and the time for which one makes Jaeger or the
+    /// API server unavailable.
     pub rounds: usize,
     pub outage: Duration,
 }
@@ -142,7 +143,7 @@ pub async fn apply_rules(lab: &Lab, policy: &str) {
 }
 
 /// Changes `otherwise` at equal intervals during the load, and waits each time until the sampler
-/// decides by it.
+/// decides by the new rate.
 async fn change_rules(lab: &Lab, policy: &str, length: Length) {
     let interval = length.lasts / length.changes;
     // In the middle of the intervals, so that the load is running at the last change, too.
@@ -172,6 +173,15 @@ pub fn otherwise(rate: &str) -> Value {
     json!({"tail": {"otherwise": rate}})
 }
 
+/// Stops the senders, and waits until they have exported all spans.
+pub async fn stop(senders: Vec<Sender<'_>>) -> Vec<Generated> {
+    let mut stopped = Vec::new();
+    for sender in senders {
+        stopped.push(sender.stop().await);
+    }
+    exported(stopped).await
+}
+
 /// Waits until the senders have exported all spans.
 pub async fn exported(senders: Vec<Sender<'_>>) -> Vec<Generated> {
     let mut sent = Vec::new();
@@ -184,10 +194,10 @@ pub async fn exported(senders: Vec<Sender<'_>>) -> Vec<Generated> {
 /// Waits until the samplers have decided on all traces and sent those that they keep.
 pub async fn wait_until_empty(lab: &Lab) {
     eventually("samplers without spans", ROLLOUT_TIMEOUT, || async {
-        // Twice, since spans may move to a sampler that was read before.
+        // Twice, since spans may move to a sampler that has been read already.
         let held = [
-            added_up(lab, "undelivered").await?,
-            added_up(lab, "undelivered").await?,
+            read_total(lab, "undelivered").await?,
+            read_total(lab, "undelivered").await?,
         ];
         if held == [0; 2] {
             Ok(())
@@ -200,10 +210,10 @@ pub async fn wait_until_empty(lab: &Lab) {
 
 /// Reads one of the samplers' metrics, `spoor_sampler_NAME`, added up over all samplers.
 pub async fn metric(lab: &Lab, name: &str) -> u64 {
-    eventually(name, ROLLOUT_TIMEOUT, || added_up(lab, name)).await
+    eventually(name, ROLLOUT_TIMEOUT, || read_total(lab, name)).await
 }
 
-async fn added_up(lab: &Lab, name: &str) -> Result<u64, String> {
+async fn read_total(lab: &Lab, name: &str) -> Result<u64, String> {
     let pods = pods::list(lab, PODS).await;
     if pods.is_empty() {
         return Err("no sampler".to_owned());

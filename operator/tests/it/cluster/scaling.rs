@@ -1,5 +1,5 @@
-//! Several of Spoor's samplers under load. Their number changes from one to three, to two, and back to
-//! one: no trace is lost, split or repeated. Their pods are deleted: none is lost or split.
+//! Several of Spoor's samplers under load. Their number changes from one to three, to two, and back
+//! to one: no trace is lost, split or repeated. Their pods are deleted: none is lost or split.
 //!
 //! Former rings stay for at least ten minutes. The test does not wait for their end: after it has
 //! counted, it gives up the samplers that leave, which have nothing left by then.
@@ -33,7 +33,7 @@ async fn scaling_loses_splits_and_repeats_nothing() {
     let length = Length::from_env();
     sampler::apply_rules(&lab, POLICY).await;
     for round in 1..=length.rounds {
-        stack::wait_for_samplers(&lab).await;
+        stack::delete_forget_annotation(&lab).await;
         let compared = scale_under_load(&lab, length).await;
         lab.log(format_args!("round {round}: {compared}"));
         compared.assert_clean();
@@ -42,7 +42,8 @@ async fn scaling_loses_splits_and_repeats_nothing() {
     }
 }
 
-/// Without claims, the pods' volumes end with them: a sampler's peer keeps its files for the next pod.
+/// Without claims, the volumes end with their pods: a sampler's peer keeps its files for the next
+/// pod.
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_samplers_lose_and_split_nothing() {
     let Some(lab) = Lab::with_sampler("sampler, deleted pods").await else {
@@ -50,7 +51,7 @@ async fn deleted_samplers_lose_and_split_nothing() {
     };
     let length = Length::from_env();
     sampler::apply_rules(&lab, POLICY).await;
-    stack::wait_for_samplers(&lab).await;
+    stack::delete_forget_annotation(&lab).await;
     stack::patch(&lab, &json!({"sampler": {"replicas": 3}})).await;
     wait_until_divided(&lab, 3).await;
     let since = SystemTime::now();
@@ -64,7 +65,7 @@ async fn deleted_samplers_lose_and_split_nothing() {
     assert_eq!((compared.lost, compared.split), (0, 0), "{compared}");
 }
 
-/// Deletes a sampler's pod as a drained node would, and waits until the next one is ready.
+/// Deletes a sampler's pod, as draining its node would, and waits until the next one is ready.
 async fn replace_sampler(lab: &Lab, ordinal: u32) {
     let name = format!("{STACK}-sampler-{ordinal}");
     let former = pods::of_service(lab, "sampler").await[&name].clone();
@@ -96,11 +97,7 @@ async fn scale_under_load(lab: &Lab, length: Length) -> Comparison {
 /// Stops the load a while later, and compares what was sent with what is in Jaeger.
 async fn compare(lab: &Lab, senders: Vec<Sender<'_>>, since: SystemTime) -> Comparison {
     sleep(LOAD_BETWEEN).await;
-    let mut stopped = Vec::new();
-    for sender in senders {
-        stopped.push(sender.stop().await);
-    }
-    let sent = sampler::exported(stopped).await;
+    let sent = sampler::stop(senders).await;
     sampler::wait_until_empty(lab).await;
     let found = jaeger::all_traces(lab, SERVICES[0], since).await;
     Comparison::new(&sent, &found, POLICY)

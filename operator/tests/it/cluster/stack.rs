@@ -47,15 +47,14 @@ pub async fn reset(lab: &Lab) {
     }
 }
 
-/// From now on, scaling waits for each sampler.
-pub async fn wait_for_samplers(lab: &Lab) {
+/// Deletes the annotation that [`reset`] sets, so that scaling waits for each sampler.
+pub async fn delete_forget_annotation(lab: &Lab) {
     annotate(lab, &format!("{FORGET}-")).await;
 }
 
 async fn annotate(lab: &Lab, annotation: &str) {
-    let kind = ["tracingstack", STACK, "--namespace", lab.namespace];
-    let annotate = ["annotate", "--overwrite", annotation];
-    kubectl(&[&annotate[..2], &kind[..], &annotate[2..]].concat()).await;
+    let annotate = ["annotate", "--overwrite", "tracingstack", STACK, annotation];
+    kubectl(&[&annotate[..], &["--namespace", lab.namespace]].concat()).await;
 }
 
 /// The spec of the stack as the chart's values set it.

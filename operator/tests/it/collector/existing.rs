@@ -1,7 +1,8 @@
-//! A Collector that the operator does not run, with a sampler behind it, as a process of this host. It
-//! has the configuration in docs/tail-rules.md. Receivers stand in for the sampler and for Jaeger.
+//! A Collector that the operator does not run, with a sampler behind it, as a process of this host.
+//! It has the configuration in docs/tail-rules.md. Receivers stand in for the sampler and for
+//! Jaeger.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command};
+use std::{fs, net::SocketAddr, path::Path};
 
 use serde_json::{Value, json};
 use spoor_api::{Metadata, TracingStack, stack::SamplerEngine};
@@ -11,7 +12,7 @@ use super::{
     configuration::ListenAddresses,
     pipelines::{export, tier},
     program,
-    program::Program,
+    program::{Program, assert_accepts},
     sink::Sink,
 };
 
@@ -77,16 +78,7 @@ fn collector_accepts_the_documented_configuration() {
         return;
     };
     let [_, config] = documented();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.yaml");
-    fs::write(&file, config).unwrap();
-    let checked = Command::new(program)
-        .arg("validate")
-        .arg(format!("--config={}", file.display()))
-        .output()
-        .unwrap();
-    let problems = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{problems}");
+    assert_accepts(&program, &config);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +99,7 @@ async fn documented_pipelines_lead_to_sampler_and_back() {
         // Immediately: a Collector that is killed now loses nothing.
         assert_eq!(receiver.spans(), 1);
     }
-    // Nothing goes round: neither received what was sent to the other.
+    // No span goes round in circles: neither received what was sent to the other.
     collector.stop().await;
     assert_eq!((sampler.spans(), jaeger.spans()), (1, 1));
 }

@@ -1,7 +1,7 @@
 //! The Collector with Spoor's sampler between two pipelines, as a process of this host. Receivers
 //! stand in for the sampler and for Jaeger.
 
-use std::{fs, net::SocketAddr, process::Command};
+use std::net::SocketAddr;
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
@@ -23,7 +23,7 @@ use tonic::Code;
 use super::{
     configuration::{ListenAddresses, Upstreams, relocated},
     managed, program,
-    program::Program,
+    program::{Program, assert_accepts},
     sink::Sink,
 };
 
@@ -33,16 +33,7 @@ fn collector_accepts_both_pipelines() {
         return;
     };
     let tier = tier("{exporters: {debug: {}}}");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.yaml");
-    fs::write(&file, &tier.config.data.unwrap()["config.yaml"]).unwrap();
-    let checked = Command::new(program)
-        .arg("validate")
-        .arg(format!("--config={}", file.display()))
-        .output()
-        .unwrap();
-    let problems = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{problems}");
+    assert_accepts(&program, &tier.config.data.unwrap()["config.yaml"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,16 +64,16 @@ async fn refuses_what_the_sampler_would_refuse() {
     };
     assert!(export(pipelines.services(), 17 << 20).await.is_err());
     assert_eq!(pipelines.sampler.spans(), 0);
-    // A span that the sampler accepted may have grown by its annotation.
+    // A span that the sampler accepted may have grown by the attribute that names its rule.
     assert_eq!(export(pipelines.kept(), 17 << 20).await, Ok(()));
     pipelines.program.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_queue_repeats_nothing_for_jaeger() {
-    const DEAD: &str = "{exporters: {otlp_grpc/vendor: {endpoint: '127.0.0.1:9', tls: {insecure: true}, sending_queue: {queue_size: 1, num_consumers: 1}}}}";
+    const UNREACHABLE: &str = "{exporters: {otlp_grpc/vendor: {endpoint: '127.0.0.1:9', tls: {insecure: true}, sending_queue: {queue_size: 1, num_consumers: 1}}}}";
     let test = "full_queue_repeats_nothing_for_jaeger";
-    let Some(pipelines) = Pipelines::start(test, DEAD).await else {
+    let Some(pipelines) = Pipelines::start(test, UNREACHABLE).await else {
         return;
     };
     for sent in 1..=5 {

@@ -106,6 +106,20 @@ impl Program {
     }
 }
 
+/// Asserts that the Collector's program accepts a configuration.
+pub fn assert_accepts(collector: &Path, config: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    std::fs::write(&file, config).unwrap();
+    let checked = std::process::Command::new(collector)
+        .arg("validate")
+        .arg(format!("--config={}", file.display()))
+        .output()
+        .unwrap();
+    let problems = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{problems}");
+}
+
 /// The sum of a metric over its series.
 pub fn total(metrics: &str, name: &str) -> f64 {
     let lines = metrics.lines().filter(|line| !line.starts_with('#'));

@@ -41,7 +41,7 @@ struct Sampler {
 }
 
 impl Sampler {
-    /// Subscribes with the token of a pod, as an instance that is none.
+    /// Subscribes with the token of a pod, and claims to be an instance that does not exist.
     async fn subscribe(policies: &Policies, token: &str) -> Result<Self, Status> {
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(&policies.certificate.ca_pem))
@@ -134,6 +134,11 @@ fn sampler_message(message: Message) -> SamplerMessage {
     }
 }
 
+/// Returns whether the condition `Programmed` has this reason.
+fn has_reason(expected: &'static str) -> impl Fn(&Value) -> bool {
+    move |status: &Value| reason(status, "Programmed") == expected
+}
+
 /// The token of a Ready pod of the sampler of this stack.
 async fn sampler_token(namespace: &Namespace<'_>, stack: &str, ip: &str) -> String {
     let set = format!("{stack}-sampler");
@@ -187,13 +192,15 @@ async fn tail_rules_are_programmed_by_samplers() {
     .await;
     role.endpoints().await;
 
-    let has =
-        |expected: &'static str| move |status: &Value| reason(status, "Programmed") == expected;
-    let status = policy.wait_for("no stream", has("Disconnected")).await;
+    let status = policy
+        .wait_for("no stream", has_reason("Disconnected"))
+        .await;
     assert_eq!(condition(&status, "Programmed")["status"], "Unknown");
     let sampler = Sampler::subscribe(&role, &token).await.unwrap();
     assert_eq!(sampler.rules.namespace, namespace.name);
-    let status = policy.wait_for("not acknowledged", has("Pending")).await;
+    let status = policy
+        .wait_for("not acknowledged", has_reason("Pending"))
+        .await;
     // By the name of its pod, and not by the one that it claims.
     let message = message(&status, "Programmed");
     assert!(
@@ -201,7 +208,9 @@ async fn tail_rules_are_programmed_by_samplers() {
         "{message}"
     );
     sampler.acknowledge().await;
-    let status = policy.wait_for("acknowledged", has("Programmed")).await;
+    let status = policy
+        .wait_for("acknowledged", has_reason("Programmed"))
+        .await;
     assert_eq!(condition(&status, "Programmed")["status"], "True");
 
     sampler.report().await;
@@ -215,7 +224,7 @@ async fn tail_rules_are_programmed_by_samplers() {
     role.stop().await;
 }
 
-/// While traces may have spans in the Collector's own sampler, too.
+/// Samplers get no rules while traces may have spans in the Collector's own sampler, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn samplers_get_rules_after_a_change_of_engine() {
     let test = "samplers_get_rules_after_a_change_of_engine";
@@ -229,10 +238,8 @@ async fn samplers_get_rules_after_a_change_of_engine() {
     let token = sampler_token(&namespace, "tracing", "127.0.0.2").await;
     let policy = apply_rules(&namespace).await;
     let role = Policies::start(&namespace).await;
-    let has =
-        |expected: &'static str| move |status: &Value| reason(status, "Programmed") == expected;
     policy
-        .wait_for("both samplers decide", has("ChangingEngine"))
+        .wait_for("both samplers decide", has_reason("ChangingEngine"))
         .await;
     let mut sampler = Sampler::subscribe(&role, &token).await.unwrap();
     assert!(sampler.rules.policies.is_empty());
@@ -241,13 +248,15 @@ async fn samplers_get_rules_after_a_change_of_engine() {
     sampler.rules = receive_rules(&mut sampler.incoming).await;
     assert_eq!(sampler.rules.policies.len(), 1);
     sampler.acknowledge().await;
-    policy.wait_for("acknowledged", has("Programmed")).await;
+    policy
+        .wait_for("acknowledged", has_reason("Programmed"))
+        .await;
 
     stack.report("Collector", "0").await;
     let rules = receive_rules(&mut sampler.incoming).await;
     assert!(rules.policies.is_empty());
     policy
-        .wait_for("both samplers decide again", has("ChangingEngine"))
+        .wait_for("both samplers decide again", has_reason("ChangingEngine"))
         .await;
     role.stop().await;
 }

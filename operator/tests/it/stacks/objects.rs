@@ -7,9 +7,9 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, PersistentVolumeClaim, Service},
 };
 use kube::api::{DeleteParams, ListParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Stacks, has_condition, is_settled, until};
+use super::{Stacks, has_condition, has_reason, is_settled, until};
 use crate::{
     apiserver::{self, eventually},
     role::{MAX_WAIT, chart, sampling_policy::condition},
@@ -155,7 +155,7 @@ async fn unneeded_children_are_deleted() {
     role.stop().await;
 }
 
-/// The stack owns them without controlling them.
+/// The stack owns the sampler and the Collector around it without controlling them.
 #[tokio::test(flavor = "multi_thread")]
 async fn unneeded_sampler_is_deleted() {
     let test = "unneeded_sampler_is_deleted";
@@ -166,11 +166,7 @@ async fn unneeded_sampler_is_deleted() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({"sampler": {"engine": "Spoor"}}))
         .await;
-    until("the Collector and the sampler", async || {
-        role.exists::<StatefulSet>("tracing-sampler").await
-            && role.exists::<Deployment>("tracing-collector").await
-    })
-    .await;
+    role.wait_until_sampler_exists().await;
     let elsewhere = json!({"existing": {"otlp": "collector.tools.svc:4317"}});
     role.apply("tracing", json!({"collector": elsewhere})).await;
     until("both are deleted", async || {
@@ -182,10 +178,10 @@ async fn unneeded_sampler_is_deleted() {
     role.stop().await;
 }
 
-/// The pod of the sampler sends to it until it is replaced.
+/// The sampler's pod sends to the operator's own Collector until the pod is replaced.
 #[tokio::test(flavor = "multi_thread")]
-async fn own_collector_stays_until_the_sampler_left_it() {
-    let test = "own_collector_stays_until_the_sampler_left_it";
+async fn own_collector_stays_until_sampler_leaves_it() {
+    let test = "own_collector_stays_until_sampler_leaves_it";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -193,18 +189,14 @@ async fn own_collector_stays_until_the_sampler_left_it() {
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({"sampler": {"engine": "Spoor"}}))
         .await;
-    until("the Collector and the sampler", async || {
-        role.exists::<StatefulSet>("tracing-sampler").await
-            && role.exists::<Deployment>("tracing-collector").await
-    })
-    .await;
+    role.wait_until_sampler_exists().await;
     role.run_pods().await;
     role.wait_for_status("tracing", is_settled).await;
     let otlp = "collector.tools.svc:4317";
     let elsewhere = json!({"existing": {"otlp": otlp, "kept": "collector.tools.svc:4319"}});
     role.apply("tracing", json!({"collector": elsewhere})).await;
-    let is_rolling = |status: &Value| condition(status, "Progressing")["reason"] == "RollingOut";
-    role.wait_for_status("tracing", is_rolling).await;
+    role.wait_for_status("tracing", has_reason("RollingOut"))
+        .await;
     assert!(role.exists::<Deployment>("tracing-collector").await);
     assert!(role.exists::<Service>("tracing-collector-kept").await);
     role.run_pods().await;

@@ -2,17 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    core::v1::Service,
-};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use serde_json::{Value, json};
 
-use super::{Stacks, is_settled, until, waits_for_former};
-use crate::{
-    apiserver::{self, eventually},
-    role::sampling_policy::condition,
-};
+use super::{Stacks, has_reason, is_settled, until, waits_for_former_engine};
+use crate::apiserver::{self, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn route_switches_once_the_new_one_is_ready() {
@@ -38,13 +32,14 @@ async fn route_switches_once_the_new_one_is_ready() {
         role.exists::<Deployment>("tracing-decide").await
     })
     .await;
-    let waits = |status: &Value| condition(status, "Progressing")["reason"] == "WaitingForRoute";
-    role.wait_for_status("tracing", waits).await;
+    role.wait_for_status("tracing", has_reason("WaitingForRoute"))
+        .await;
     role.wait_until_route_is("jaeger").await;
     role.run_pods().await;
     role.wait_until_route_is("collector-gather").await;
-    let moves = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
-    let status = role.wait_for_status("tracing", moves).await;
+    let status = role
+        .wait_for_status("tracing", has_reason("MovingTraffic"))
+        .await;
     assert_eq!(status["route"], "Direct", "traffic is still on its way");
     assert_eq!(status["tail"]["policies"], 0);
     let address = async || {
@@ -56,7 +51,9 @@ async fn route_switches_once_the_new_one_is_ready() {
     // Back at once: the Service selects Jaeger, and the Collector forwards the spans it holds.
     role.apply("tracing", json!({"route": "Direct"})).await;
     role.wait_until_route_is("jaeger").await;
-    let status = role.wait_for_status("tracing", moves).await;
+    let status = role
+        .wait_for_status("tracing", has_reason("MovingTraffic"))
+        .await;
     assert_eq!(status["route"], "Collector");
     assert!(role.exists::<Deployment>("tracing-gather").await);
     assert!(role.exists::<Deployment>("tracing-decide").await);
@@ -83,7 +80,7 @@ async fn route_switches_once_the_new_one_is_ready() {
     role.stop().await;
 }
 
-/// As an upgrade of the operator does with a stack that it created before there were samplers.
+/// An upgrade of the operator does this to a stack that was created before there were samplers.
 #[tokio::test(flavor = "multi_thread")]
 async fn existing_stack_moves_to_the_sampler() {
     let test = "existing_stack_moves_to_the_sampler";
@@ -102,18 +99,15 @@ async fn existing_stack_moves_to_the_sampler() {
 
     role.apply("tracing", json!({"sampler": {"engine": "Spoor"}}))
         .await;
-    until("the Collector and the sampler", async || {
-        role.exists::<StatefulSet>("tracing-sampler").await
-            && role.exists::<Deployment>("tracing-collector").await
-    })
-    .await;
-    let waits = |status: &Value| condition(status, "Progressing")["reason"] == "WaitingForRoute";
-    role.wait_for_status("tracing", waits).await;
+    role.wait_until_sampler_exists().await;
+    role.wait_for_status("tracing", has_reason("WaitingForRoute"))
+        .await;
     role.wait_until_route_is("collector-gather").await;
     role.run_pods().await;
     role.wait_until_route_is("collector").await;
-    let moves = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
-    let status = role.wait_for_status("tracing", moves).await;
+    let status = role
+        .wait_for_status("tracing", has_reason("MovingTraffic"))
+        .await;
     assert_eq!(status["route"], "Collector");
     assert_eq!(status["sampler"]["readyReplicas"], 1);
     assert_eq!(status["tail"]["policies"], 0, "the former tiers stay");
@@ -152,21 +146,20 @@ async fn status_has_tail_rules_once_in_force() {
         .await;
     assert_ne!(status["tail"]["digest"], before);
 
-    former_tier_keeps_every_trace(&role).await;
+    change_engine_with_rules(&role).await;
     role.stop().await;
 }
 
-/// Changes the engine of a stack whose deciding tier has rules. It has none before traffic moves.
-async fn former_tier_keeps_every_trace(role: &Stacks<'_>) {
+/// Changes the engine of a stack whose deciding tier has rules. Traffic moves only once the tier
+/// has none.
+async fn change_engine_with_rules(role: &Stacks<'_>) {
     role.apply("tracing", json!({"sampler": {"engine": "Spoor"}}))
         .await;
-    until("the Collector and the sampler", async || {
-        role.exists::<StatefulSet>("tracing-sampler").await
-            && role.exists::<Deployment>("tracing-collector").await
-    })
-    .await;
+    role.wait_until_sampler_exists().await;
     role.run_pods().await;
-    let status = role.wait_for_status("tracing", waits_for_former).await;
+    let status = role
+        .wait_for_status("tracing", waits_for_former_engine)
+        .await;
     assert_eq!(status["tail"]["policies"], 1);
     wait_for_decide_policies(role, "0").await;
     role.wait_until_route_is("collector-gather").await;

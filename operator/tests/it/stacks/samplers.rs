@@ -1,4 +1,4 @@
-//! The number of samplers changes, with a test in place of their programs.
+//! The samplers of a stack, with a test in place of their programs.
 
 use std::{
     future::ready,
@@ -20,13 +20,13 @@ use spoor_operator::kubernetes::{apply::Applier, resources::tracing_stacks, watc
 use spoor_policy::{Namespace, TailTable};
 use tokio::net::TcpListener;
 
-use super::{Stacks, is_settled, until, waits_for_former};
-use crate::{apiserver, role::sampling_policy::condition};
+use super::{Stacks, has_reason, is_settled, until, waits_for_former_engine};
+use crate::apiserver;
 
 /// The samplers' port of metrics. Each has an address of its own.
 const OPS_PORT: u16 = 9464;
 
-/// The metrics of all samplers of a stack, which are the same.
+/// The metrics of a stack's samplers, all of which report the same.
 #[derive(Clone, Debug, Default)]
 struct Gauges {
     generation: Arc<AtomicU64>,
@@ -64,13 +64,13 @@ impl Gauges {
         )
     }
 
-    /// The samplers receive these rings.
+    /// Reports that the samplers have these rings.
     fn adopt(&self, rings: &Value) {
         let generation = rings["generation"].as_u64().unwrap();
         self.generation.store(generation, Ordering::Relaxed);
     }
 
-    /// The samplers have these rings, and know no trace from before.
+    /// Reports that the samplers have these rings, and know no trace from before them.
     fn settle(&self, rings: &Value) {
         self.adopt(rings);
         let generation = rings["generation"].as_u64().unwrap();
@@ -124,8 +124,7 @@ async fn samplers_are_scaled_in_steps() {
     let first = wait_for_rings(&role, &[1]).await;
     apply(&role, 2).await;
     until("two samplers", async || replicas(&role).await == Some(2)).await;
-    let scales = |status: &Value| condition(status, "Progressing")["reason"] == "Scaling";
-    let status = role.wait_for_status("tracing", scales).await;
+    let status = role.wait_for_status("tracing", has_reason("Scaling")).await;
     assert_eq!(status["sampler"]["rings"], first);
     gauges.adopt(&first);
     let both = wait_for_rings(&role, &[1, 2]).await;
@@ -169,8 +168,8 @@ async fn unneeded_sampler_stays_until_it_is_empty() {
     let existing = json!({"otlp": "collector.tools.svc:4317"});
     role.apply("tracing", json!({"collector": {"existing": existing}}))
         .await;
-    let stays = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
-    role.wait_for_status("tracing", stays).await;
+    role.wait_for_status("tracing", has_reason("MovingTraffic"))
+        .await;
     assert_eq!(replicas(&role).await, Some(1));
     assert!(role.exists::<Deployment>("tracing-collector").await);
     gauges.undelivered.store(0, Ordering::Relaxed);
@@ -208,13 +207,16 @@ async fn traffic_stays_until_samplers_keep_all() {
     })
     .await;
     role.run_pods().await;
-    let status = role.wait_for_status("tracing", waits_for_former).await;
+    let status = role
+        .wait_for_status("tracing", waits_for_former_engine)
+        .await;
     assert_eq!(status["tail"]["policies"], 0);
     role.wait_until_route_is("collector").await;
     gauges.keeps_all.store(true, Ordering::Relaxed);
     role.wait_until_route_is("collector-gather").await;
-    let moves = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
-    let status = role.wait_for_status("tracing", moves).await;
+    let status = role
+        .wait_for_status("tracing", has_reason("MovingTraffic"))
+        .await;
     assert_eq!(status["tail"]["policies"], 0);
     assert_eq!(replicas(&role).await, Some(1));
     role.stop().await;
@@ -222,8 +224,8 @@ async fn traffic_stays_until_samplers_keep_all() {
 
 /// The API server refuses to change the template of claims.
 #[tokio::test(flavor = "multi_thread")]
-async fn claims_change_by_a_new_stateful_set() {
-    let test = "claims_change_by_a_new_stateful_set";
+async fn new_claims_need_a_new_stateful_set() {
+    let test = "new_claims_need_a_new_stateful_set";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -252,7 +254,7 @@ async fn claims_change_by_a_new_stateful_set() {
     role.stop().await;
 }
 
-/// The operator may create Secrets, and neither read nor change them.
+/// The operator may create Secrets, but neither read nor change them.
 #[tokio::test(flavor = "multi_thread")]
 async fn token_is_created_once() {
     let Some(server) = apiserver::shared("token_is_created_once").await else {

@@ -6,7 +6,8 @@ use crate::{
     stacks::{apply::owned, parse::StackObject},
 };
 
-fn spoor(mut spec: Value) -> Stack {
+/// A stack with Spoor's sampler.
+fn with_sampler(mut spec: Value) -> Stack {
     spec["sampler"]["engine"] = json!("Spoor");
     stack(spec)
 }
@@ -40,7 +41,9 @@ fn variables(container: &Value) -> std::collections::BTreeMap<String, Value> {
 
 #[test]
 fn sampler_is_between_two_pipelines() {
-    let objects = all(&spoor(json!({"collector": {"exporters": {"debug": {}}}})));
+    let objects = all(&with_sampler(
+        json!({"collector": {"exporters": {"debug": {}}}}),
+    ));
     let config = config(&objects);
     let pipelines = &config["service"]["pipelines"];
     let exporters = |name: &str| {
@@ -59,7 +62,7 @@ fn sampler_is_between_two_pipelines() {
         json!(["otlp/spoor-kept"])
     );
     assert_eq!(exporters("traces/out"), ["otlp_grpc/spoor-jaeger"]);
-    // It would refuse kept spans while others fill the memory.
+    // The limiter would refuse kept spans while others fill the memory.
     assert_eq!(pipelines["traces/out"]["processors"], Value::Null);
     let to_sampler = &config["exporters"]["otlp_grpc/spoor-sampler"];
     assert_eq!(to_sampler["endpoint"], "tracing-sampler:4317");
@@ -68,8 +71,8 @@ fn sampler_is_between_two_pipelines() {
 }
 
 #[test]
-fn collector_accepts_nothing_on_its_own() {
-    let config = config(&all(&spoor(json!({}))));
+fn collector_has_neither_queues_nor_retries() {
+    let config = config(&all(&with_sampler(json!({}))));
     for exporter in ["otlp_grpc/spoor-sampler", "otlp_grpc/spoor-jaeger"] {
         let exporter = &config["exporters"][exporter];
         assert_eq!(exporter["sending_queue"], json!({"enabled": false}));
@@ -86,7 +89,7 @@ fn collector_accepts_nothing_on_its_own() {
 
 #[test]
 fn additional_exporters_have_their_own_pipeline() {
-    let config = |exporters: Value| config(&all(&spoor(json!({"collector": exporters}))));
+    let config = |exporters: Value| config(&all(&with_sampler(json!({"collector": exporters}))));
     let without = config(json!({}));
     let with = config(json!({"exporters": {"debug": {}}}));
     let additional = "/service/pipelines/traces~1additional";
@@ -94,23 +97,19 @@ fn additional_exporters_have_their_own_pipeline() {
     let additional = with.pointer(additional).unwrap();
     assert_eq!(additional["receivers"], json!(["otlp/spoor-kept"]));
     assert_eq!(additional["exporters"], json!(["debug"]));
-    // Returns no error to the sampler.
+    // This processor returns no error to the sampler.
     assert_eq!(additional["processors"], json!(["batch/spoor-additional"]));
 }
 
 #[test]
-fn rules_are_in_no_configuration() {
-    let stack = spoor(json!({}));
+fn configuration_does_not_depend_on_rules() {
+    let stack = with_sampler(json!({}));
     let text = "{apiVersion: spoor.dev/v1alpha1, kind: SamplingPolicy, metadata: {name: errors, namespace: shop}, spec: {tail: {otherwise: 0%, keep: [{name: errors, error: {}}]}}}";
     let policy: spoor_api::SamplingPolicy = serde_yaml::from_str(text).unwrap();
     let now = jiff::Timestamp::UNIX_EPOCH;
     let policy = policy.validate(now).unwrap();
     let tail = spoor_policy::resolve(&[policy], now).tail;
-    let target = OtlpTarget {
-        route: stack.route,
-        engine: stack.sampler.engine(),
-        since: None,
-    };
+    let target = specified_target(&stack);
     let with_rules = build(&stack, &context(), target, true, &tail);
     let without_rules = build(&stack, &context(), target, true, &TailTable::default());
     assert_eq!(with_rules, without_rules);
@@ -119,7 +118,7 @@ fn rules_are_in_no_configuration() {
 
 #[test]
 fn services_send_to_the_collector() {
-    let objects = all(&spoor(json!({})));
+    let objects = all(&with_sampler(json!({})));
     let service = body(&objects, "Service \"tracing-otlp\"");
     let selector = &service["spec"]["selector"];
     assert_eq!(selector["app.kubernetes.io/name"], "collector");
@@ -138,7 +137,7 @@ fn services_send_to_the_collector() {
 
 #[test]
 fn sampler_has_the_settings_of_the_stack() {
-    let objects = all(&spoor(json!({"sampler": {
+    let objects = all(&with_sampler(json!({"sampler": {
         "decisionWait": "2s",
         "maxTraceDuration": "1m",
         "memory": "512Mi",
@@ -202,7 +201,7 @@ fn sampler_has_the_settings_of_the_stack() {
 fn claim_outlives_the_pod() {
     let storage = json!({"size": "2Gi", "claim": {"storageClassName": "fast"}});
     let spec = json!({"sampler": {"replicas": 2, "storage": storage}});
-    let objects = all(&spoor(spec));
+    let objects = all(&with_sampler(spec));
     let set = body(&objects, "StatefulSet \"tracing-sampler\"");
     assert_eq!(set["spec"]["replicas"], 2);
     let template = &set["spec"]["volumeClaimTemplates"][0];
@@ -232,7 +231,7 @@ fn claim_outlives_the_pod() {
 
 #[test]
 fn only_samplers_return_spans() {
-    let objects = all(&spoor(json!({})));
+    let objects = all(&with_sampler(json!({})));
     let from = |policy: &str, port: u16| {
         let policy = body(&objects, policy);
         let rules = policy["spec"]["ingress"].as_array().unwrap();
@@ -250,12 +249,12 @@ fn only_samplers_return_spans() {
 
 #[test]
 fn samplers_share_a_token() {
-    // Also a single one, which others may join.
-    let objects = all(&spoor(json!({})));
+    // A single one has it, too, since others may join.
+    let objects = all(&with_sampler(json!({})));
     let secret = body(&objects, "Secret \"tracing-sampler-peers\"");
     let labels = &secret["metadata"]["labels"];
     assert_eq!(labels["app.kubernetes.io/name"], "sampler");
-    // The token comes with its creation.
+    // The token is added when the Secret is created.
     assert!(secret["data"].is_null() && secret["stringData"].is_null());
     let set = body(&objects, "StatefulSet \"tracing-sampler\"");
     let pod = &set["spec"]["template"]["spec"];
@@ -332,12 +331,8 @@ fn namespaces_of_an_existing_collector_may_send(
 
 #[test]
 fn services_outlive_the_pods_of_the_sampler() {
-    let stack = spoor(json!({"route": "Direct"}));
-    let target = OtlpTarget {
-        route: stack.route,
-        engine: stack.sampler.engine(),
-        since: None,
-    };
+    let stack = with_sampler(json!({"route": "Direct"}));
+    let target = specified_target(&stack);
     let built = build(&stack, &context(), target, false, &TailTable::default());
     let names: Vec<_> = built.objects.iter().map(ToString::to_string).collect();
     for service in [
@@ -352,8 +347,8 @@ fn services_outlive_the_pods_of_the_sampler() {
     assert!(!built.objects.iter().any(has_pods), "{names:?}");
 }
 
-/// An operator from before there were samplers deletes every object that a stack controls and that
-/// it does not build.
+/// An operator that predates samplers deletes every object that a stack controls and that it does
+/// not build.
 #[test]
 fn former_operator_leaves_the_sampler() {
     let object = StackObject {
@@ -374,7 +369,7 @@ fn former_operator_leaves_the_sampler() {
     let storage = json!({"claim": {"storageClassName": "fast"}});
     let spec = json!({"collector": {"replicas": 2}, "sampler": {"storage": storage}});
     let mut left = 0;
-    for manifest in all(&spoor(spec)) {
+    for manifest in all(&with_sampler(spec)) {
         let title = manifest.to_string();
         let metadata = owned(manifest, &object).object.metadata;
         let owners = metadata.owner_references.unwrap();

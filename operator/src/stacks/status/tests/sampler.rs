@@ -4,7 +4,7 @@ use spoor_api::tracing_stack::SamplerRings;
 
 use super::*;
 
-/// A stack with Spoor's sampler, of which everything runs.
+/// A stack with Spoor's sampler, all parts of which run.
 fn with_sampler() -> Case {
     Case {
         spec: json!({"sampler": {"engine": "Spoor"}}),
@@ -154,7 +154,7 @@ fn status_while_the_engine_changes() {
     assert!(preparing.tail.is_some());
     let text = conditions_of(&preparing);
     let waiting = "Progressing=True WaitingForRoute: the new sampler is ready; traffic stays on \
-                   the former one until that keeps every trace; waiting to apply new tail rules";
+                   the former one until that one keeps every trace; waiting to apply new tail rules";
     assert!(text.contains(waiting), "{text}");
 
     let mut moving = with_sampler();
@@ -164,7 +164,7 @@ fn status_while_the_engine_changes() {
     let moving = moving.status();
     assert_eq!(moving.route, Some(Route::Collector));
     let text = conditions_of(&moving);
-    let leaving = "Progressing=True MovingTraffic: new connections take the Collector with";
+    let leaving = "Progressing=True MovingTraffic: new connections go to the Collector with";
     assert!(text.contains(leaving), "{text}");
 
     let moved = |second| {

@@ -1,9 +1,9 @@
-//! Measurements of a stack on the cluster, printed as tables in Markdown. `docs/tail-rules.md` has the
-//! figures, and the command.
+//! Measurements of a stack on the cluster, printed as tables in Markdown. `docs/tail-rules.md` has
+//! the figures, and the command.
 //!
-//! No time and no size is asserted, only what must be true. The measurements take some minutes each,
-//! so they run only with `--ignored`. Times are measured 20 times by default, and 100 times with
-//! `SPOOR_FULL_LENGTH=1`.
+//! No time and no size is asserted, only what must be true. The measurements take some minutes
+//! each, so they run only with `--ignored`. Times are measured 20 times by default, and 100 times
+//! with `SPOOR_FULL_LENGTH=1`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,16 +35,16 @@ const LIGHT_LOAD: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
 /// The pause between two readings of a sampler's rules.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
-/// The time from the start of a trace that the test sends until its end.
-const TRACE_LASTS: Duration = Duration::from_millis(10);
-/// The spans of that trace.
+/// The duration of a trace that the test sends.
+const TRACE_DURATION: Duration = Duration::from_millis(10);
+/// The IDs of the spans of that trace.
 const ROOT: &str = "a000000000000001";
 const CHILD: &str = "a000000000000002";
-/// The traces per second, and the time, of the load before memory is read.
+/// The rate in traces per second, and the duration, of the load before memory is read.
 const MEMORY_LOAD: u32 = 100;
-const LOAD_LASTS: Duration = Duration::from_secs(60);
+const LOAD_DURATION: Duration = Duration::from_secs(60);
 /// The time without load before memory is read.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE_TIME: Duration = Duration::from_secs(60);
 /// The age that a figure of the kubelet may have.
 const KUBELET_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -52,19 +52,19 @@ const KUBELET_INTERVAL: Duration = Duration::from_secs(15);
 /// by it, under light load.
 ///
 /// The patch is sent by this process, without kubectl. The end is when the test has read the new
-/// digest in the metrics of the last sampler, which change in the same moment as its rules. So the
+/// digest in the metrics of the last sampler, which change at the same moment as its rules. So the
 /// figure includes the requests to the API server, the read through its proxy, and the pause
 /// between two reads, and is an upper bound by these. The status would be less exact: it says
 /// that every sampler has acknowledged the rules, but two writes of it are at least 250 ms apart.
 /// The time until `Programmed` is `True` is measured in addition.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement of minutes"]
-async fn tail_rule_changes_reach_samplers() {
+async fn tail_rule_change_latency() {
     let Some(lab) = Lab::with_sampler_alone("figures, changes of rules").await else {
         return;
     };
     sampler::apply_rules(&lab, POLICY).await;
-    stack::wait_for_samplers(&lab).await;
+    stack::delete_forget_annotation(&lab).await;
     stack::patch(&lab, &json!({"sampler": {"replicas": SAMPLERS}})).await;
     scaling::wait_until_divided(&lab, SAMPLERS).await;
     pods::wait_until_ready(&lab).await;
@@ -142,7 +142,7 @@ async fn rules_digest(lab: &Lab, pod: &str) -> Result<String, String> {
 /// figure includes all of this, and nothing is subtracted.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement of minutes"]
-async fn traces_become_visible() {
+async fn trace_visibility_latency() {
     let Some(lab) = Lab::with_sampler_alone("figures, visible traces").await else {
         return;
     };
@@ -207,7 +207,7 @@ async fn wait_until_visible(lab: &Lab, base: &str, id: &str) {
 /// An OTLP request with a trace of two spans with an error, which end now.
 fn trace_ending_now(lab: &Lab, id: &str) -> Value {
     let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let start = end - TRACE_LASTS;
+    let start = end - TRACE_DURATION;
     let root = json!({
         "traceId": id,
         "spanId": ROOT,
@@ -239,7 +239,7 @@ fn trace_ending_now(lab: &Lab, id: &str) -> Value {
 /// continues meanwhile, so that traces wait.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement of minutes"]
-async fn default_stack_takes_memory() {
+async fn default_stack_memory() {
     let Some(lab) = Lab::alone("figures, memory").await else {
         return;
     };
@@ -255,11 +255,11 @@ async fn default_stack_takes_memory() {
         lab.install(&default_stack(&lab, engine)).await;
         sampler::apply_rules(&lab, POLICY).await;
         lab.wait_until_settled().await;
-        sleep(IDLE).await;
+        sleep(IDLE_TIME).await;
         let idle = memory_by_part(&lab).await;
         let (lasts, spread) = (load::UNTIL_STOPPED, SHORT.spread);
         let sender = load::traces(&lab, &SERVICES, MEMORY_LOAD, lasts, spread).await;
-        sleep(LOAD_LASTS + KUBELET_INTERVAL).await;
+        sleep(LOAD_DURATION + KUBELET_INTERVAL).await;
         let loaded = memory_by_part(&lab).await;
         sender.stop().await.exported().await;
 
@@ -277,7 +277,7 @@ async fn default_stack_takes_memory() {
         table += &row("all", idle.values().sum(), loaded.values().sum());
     }
     lab.log(format_args!("results:\n{table}"));
-    // This installation is not the one that other tests expect in its namespace.
+    // Other tests expect another installation in this namespace.
     lab.empty_cluster().await;
 }
 

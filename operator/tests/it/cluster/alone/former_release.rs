@@ -1,17 +1,17 @@
 //! An upgrade under load from the release before stacks had samplers, and the rollback to it: no
 //! trace that has to be kept is lost.
 //!
-//! `SPOOR_FORMER_CHART` names the folder of that release's chart, and `SPOOR_FORMER_IMAGE` the image
-//! of its operator as `REPOSITORY:TAG`, which must be on the cluster. `.ci/former-release` builds
-//! both.
+//! `SPOOR_FORMER_CHART` names the folder of that release's chart, and `SPOOR_FORMER_IMAGE` the
+//! image of its operator as `REPOSITORY:TAG`, which must be on the cluster. `.ci/former-release`
+//! builds both.
 //!
 //! # What has to be kept
 //!
 //! Traces start at two services in turn, and have spans of both. The policy governs only those that
-//! start at the first one, so of the second one's every span has to arrive. Of the first one's, every
-//! error has to arrive, and each trace in Jaeger is whole, except those in progress while the rollback
-//! moves connections from one engine to the other: each engine decides on its own part of these. During
-//! the upgrade, both engines keep every trace while connections move.
+//! start at the first one, so of the second one's every span has to arrive. Of the first one's,
+//! every error has to arrive, and each trace in Jaeger is whole, except those in progress while the
+//! rollback moves connections from one engine to the other: each engine decides on its own part of
+//! these. During the upgrade, both engines keep every trace while connections move.
 
 use std::{
     collections::BTreeMap,
@@ -41,18 +41,18 @@ const POLICY: &str = "former-release";
 /// The service whose traces the policy governs.
 const GOVERNED: &str = SERVICES[0];
 /// The service whose traces are all kept.
-const FREE: &str = SERVICES[1];
+const UNGOVERNED: &str = SERVICES[1];
 /// The number of the release's first revision.
 const FORMER_REVISION: &str = "1";
 /// The time of load before a move and after it.
-const LOAD: Duration = Duration::from_secs(5);
+const LOAD_TIME: Duration = Duration::from_secs(5);
 /// The longest time from the start of a trace until its last span is sent, without failures.
 const MAX_SEND_DELAY: Duration = Duration::from_secs(10);
 /// The time after which no connection leads to the former Collector: the Service's lag, and the
 /// maximum age of connections with its jitter and grace.
-const CONNECTIONS_MOVE: Duration = Duration::from_secs(15);
+const CONNECTION_DRAIN_TIME: Duration = Duration::from_secs(15);
 /// The time in which two tiers with the default waits send everything.
-const FORMER_ENGINE_DRAINS: Duration = Duration::from_secs(15);
+const FORMER_ENGINE_DRAIN_TIME: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upgrade_and_rollback_lose_nothing() {
@@ -71,21 +71,17 @@ async fn upgrade_and_rollback_lose_nothing() {
 
     let (length, since) = (Length::from_env(), SystemTime::now());
     let senders = length.start(&lab, SHORT, load::UNTIL_STOPPED).await;
-    sleep(LOAD).await;
+    sleep(LOAD_TIME).await;
     upgrade(&lab).await;
-    sleep(LOAD).await;
+    sleep(LOAD_TIME).await;
     let rollback = roll_back(&lab).await;
-    sleep(LOAD).await;
-    let mut stopped = Vec::new();
-    for sender in senders {
-        stopped.push(sender.stop().await);
-    }
-    let sent = sampler::exported(stopped).await;
+    sleep(LOAD_TIME).await;
+    let sent = sampler::stop(senders).await;
     sampler::wait_until_empty(&lab).await;
 
     let mut found = jaeger::all_traces(&lab, GOVERNED, since).await;
     // A part of a split trace may have spans of only one service.
-    found.extend(jaeger::traces(&lab, FREE, since).await);
+    found.extend(jaeger::traces(&lab, UNGOVERNED, since).await);
     let kept_jaeger = pods::of_service(&lab, "jaeger").await;
     assert_eq!(kept_jaeger, jaeger, "Jaeger has its traces in memory");
     let missing = Missing::new(&sent, &found, rollback);
@@ -105,8 +101,8 @@ struct FormerRelease {
 }
 
 impl FormerRelease {
-    /// Reads where the release is. Returns none, with a message, if a variable is missing; with
-    /// `SPOOR_REQUIRE_ALL=1` that is a failure.
+    /// Reads the chart and the image of the release from the environment. Returns none, with a
+    /// message, if a variable is missing; with `SPOOR_REQUIRE_ALL=1` that is a failure.
     fn from_env(test: &str) -> Option<Self> {
         let read = |variable: &str| {
             let value = std::env::var(variable).ok();
@@ -136,7 +132,7 @@ impl FormerRelease {
     }
 }
 
-/// The values of both releases, besides the images: the small installation, without `sampler`.
+/// The values of both releases, except the images: the small installation, without `sampler`.
 fn values(lab: &Lab) -> Vec<String> {
     let request = |part: &str| {
         let cpu = lab::SMALL_CPU_REQUEST;
@@ -165,18 +161,18 @@ async fn upgrade(lab: &Lab) {
     lab.release("upgrade", &values(lab)).await;
     let moved = wait_for_move(lab, "collector", began).await;
     lab.log(format_args!("upgraded: {moved}"));
-    sleep(CONNECTIONS_MOVE).await;
+    sleep(CONNECTION_DRAIN_TIME).await;
     policies::until(lab, POLICY, "traces decided by the sampler", |policy| {
         let decided = policy["status"]["tail"]["decided"].as_u64();
         decided.is_some_and(|decided| decided > 0)
     })
     .await;
-    sleep(FORMER_ENGINE_DRAINS).await;
+    sleep(FORMER_ENGINE_DRAIN_TIME).await;
     end_former_engine(lab).await;
 }
 
-/// Ends the period for which the operator keeps the former engine, in case that has the longest waits
-/// allowed. It has the default waits, and is empty by now.
+/// Ends the period for which the operator keeps the former engine, which allows for the longest
+/// waits. This engine has the default waits, and is empty by now.
 async fn end_former_engine(lab: &Lab) {
     let long_ago = Timestamp::now().as_second() - 600;
     let long_ago = Timestamp::from_second(long_ago).unwrap();
@@ -203,12 +199,12 @@ async fn roll_back(lab: &Lab) -> Move {
     helm(&[&release[..], &["--namespace", lab.namespace]].concat()).await;
     let moved = wait_for_move(lab, "collector-gather", began).await;
     lab.log(format_args!("rolled back: {moved}"));
-    sleep(CONNECTIONS_MOVE).await;
+    sleep(CONNECTION_DRAIN_TIME).await;
     lab.wait_until_settled().await;
     moved
 }
 
-/// The period in which services were led to another part of the stack.
+/// The period within which the Service for spans changed to another part of the stack.
 #[derive(Clone, Copy, Debug)]
 struct Move {
     begins: SystemTime,
@@ -218,7 +214,7 @@ struct Move {
 impl Move {
     /// Returns true if spans of the trace may have been sent to both parts.
     fn includes(&self, trace: &Trace) -> bool {
-        let period = self.begins - MAX_SEND_DELAY..=self.ends + CONNECTIONS_MOVE;
+        let period = self.begins - MAX_SEND_DELAY..=self.ends + CONNECTION_DRAIN_TIME;
         period.contains(&(UNIX_EPOCH + trace.started_at))
     }
 }
@@ -226,11 +222,12 @@ impl Move {
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lasts = self.ends.duration_since(self.begins).unwrap_or_default();
-        write!(f, "traffic began to move in a period of {lasts:.1?}")
+        write!(f, "traffic began to move within a period of {lasts:.1?}")
     }
 }
 
-/// Waits until the Service for spans leads to this part of the stack, after the cause of that began.
+/// Waits until the Service for spans leads to this part of the stack. `began` is the time at which
+/// the upgrade or rollback that causes this began.
 async fn wait_for_move(lab: &Lab, part: &str, began: SystemTime) -> Move {
     const POLL_INTERVAL: Duration = Duration::from_millis(100);
     let services: Api<Service> = Api::namespaced(lab.client.clone(), lab.namespace);
@@ -255,13 +252,13 @@ async fn wait_for_move(lab: &Lab, part: &str, began: SystemTime) -> Move {
     }
 }
 
-/// What should be in Jaeger and is not.
+/// The numbers of traces that should be in Jaeger as a whole and are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Missing {
     /// The traces with an error whose error is missing.
     errors: usize,
     /// The traces that no rule governs of which a span is missing.
-    free: u64,
+    ungoverned: u64,
     /// The traces of which only a part is there, and that were not in progress during the rollback.
     split: usize,
 }
@@ -270,16 +267,16 @@ impl Missing {
     fn new(sent: &[Generated], found: &Traces, rollback: Move) -> Self {
         let ids = sent.iter().flat_map(|sent| &sent.ids.with_error);
         let has_error = |id: &&String| found.get(*id).is_some_and(|trace| trace.has_error);
-        let free = sent.iter().map(|sent| sent.services[FREE].traces);
-        let is_whole_and_free =
-            |trace: &&Trace| !is_split(trace) && trace.root.as_deref() == Some(FREE);
+        let ungoverned = sent.iter().map(|sent| sent.services[UNGOVERNED].traces);
+        let is_whole_and_ungoverned =
+            |trace: &&Trace| !is_split(trace) && trace.root.as_deref() == Some(UNGOVERNED);
         let split = found
             .values()
             .filter(|trace| is_split(trace) && !rollback.includes(trace));
-        let whole_and_free = found.values().filter(is_whole_and_free).count();
+        let whole_and_ungoverned = found.values().filter(is_whole_and_ungoverned).count();
         Self {
             errors: ids.filter(|id| !has_error(id)).count(),
-            free: free.sum::<u64>() - whole_and_free as u64,
+            ungoverned: ungoverned.sum::<u64>() - whole_and_ungoverned as u64,
             split: split.count(),
         }
     }
@@ -290,12 +287,12 @@ impl fmt::Display for Missing {
         write!(
             f,
             "missing: {} errors, spans of {} traces without a rule, parts of {} traces outside the rollback",
-            self.errors, self.free, self.split
+            self.errors, self.ungoverned, self.split
         )
     }
 }
 
-/// Numbers that say how much was compared, and what is not asserted.
+/// Numbers for the log, which are not asserted.
 struct Sizes {
     sent: u64,
     errors: usize,
@@ -349,7 +346,7 @@ fn only_the_rollback_excuses_a_split_trace() {
         spans: 0,
         exported: 0,
         dropped: BTreeMap::new(),
-        services: BTreeMap::from([GOVERNED, FREE].map(|it| (it.to_owned(), started(2)))),
+        services: BTreeMap::from([GOVERNED, UNGOVERNED].map(|it| (it.to_owned(), started(2)))),
         ids: load::TraceIds {
             with_error: vec![id(1), id(2)],
             without_error: vec![id(3), id(4)],
@@ -359,17 +356,17 @@ fn only_the_rollback_excuses_a_split_trace() {
     let mut found = Traces::from([
         (id(1), trace(GOVERNED, load::SPANS, 500)),
         (id(2), trace(GOVERNED, 1, 1_010)),
-        (id(3), trace(FREE, load::SPANS, 1_010)),
-        (id(4), trace(FREE, load::SPANS, 2_000)),
+        (id(3), trace(UNGOVERNED, load::SPANS, 1_010)),
+        (id(4), trace(UNGOVERNED, load::SPANS, 2_000)),
     ]);
     assert_eq!(Missing::new(sent, &found, moved), Missing::default());
 
     found.remove(&id(1));
     found.insert(id(2), trace(GOVERNED, 1, 2_000));
-    found.insert(id(3), trace(FREE, 1, 1_010));
+    found.insert(id(3), trace(UNGOVERNED, 1, 1_010));
     let missing = Missing {
         errors: 1,
-        free: 1,
+        ungoverned: 1,
         split: 1,
     };
     assert_eq!(Missing::new(sent, &found, moved), missing);

@@ -1,9 +1,9 @@
 //! Faults around Spoor's sampler under load: no trace is lost or split, and no more spans are
 //! repeated than were in flight.
 //!
-//! Each fault is injected once by default, and ten times with `SPOOR_FULL_LENGTH=1`. The tests print
-//! a table of the results; `docs/tail-rules.md` has the command. The sampler's journal is on a
-//! claim: an emptyDir ends with the pod, whose deletion then splits the traces in progress.
+//! Each fault is injected once by default, and ten times with `SPOOR_FULL_LENGTH=1`. The tests
+//! print a table of the results; `docs/tail-rules.md` has the command. The sampler's journal is on
+//! a claim: an emptyDir ends with the pod, whose deletion then splits the traces in progress.
 
 use std::{
     fmt::{self, Write},
@@ -42,8 +42,8 @@ pub enum Fault {
     PodDeleted,
     CollectorKilled,
     OperatorKilled,
-    JaegerAway,
-    ApiServerAway,
+    JaegerUnreachable,
+    ApiServerPaused,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn faults_lose_and_split_nothing() {
         Fault::PodDeleted,
         Fault::CollectorKilled,
         Fault::OperatorKilled,
-        Fault::JaegerAway,
+        Fault::JaegerUnreachable,
     ];
     assert_harmless(&lab, &faults).await;
 }
@@ -107,10 +107,10 @@ async fn inject_under_load(lab: &Lab, fault: Fault, length: Length) -> (Comparis
 }
 
 impl Fault {
-    /// The time for which something is away.
+    /// The time for which Jaeger or the API server is unavailable.
     fn duration(self, length: Length) -> Duration {
         match self {
-            Self::JaegerAway | Self::ApiServerAway => length.outage,
+            Self::JaegerUnreachable | Self::ApiServerPaused => length.outage,
             _ => Duration::ZERO,
         }
     }
@@ -125,14 +125,14 @@ impl Fault {
                 pods::kill(lab, COLLECTOR).await;
             }
             Self::OperatorKilled => kill_operator(lab).await,
-            Self::JaegerAway => {
+            Self::JaegerUnreachable => {
                 let failures = sampler::metric(lab, "send_failures_total").await;
                 node::reject_connections(lab, &jaeger_pods(), JAEGER_OTLP_PORT, length.outage)
                     .await;
                 let failed = sampler::metric(lab, "send_failures_total").await;
-                assert!(failed > failures, "Jaeger was not away");
+                assert!(failed > failures, "Jaeger stayed reachable");
             }
-            Self::ApiServerAway => pause_api_server(lab, length.outage).await,
+            Self::ApiServerPaused => pause_api_server(lab, length.outage).await,
         }
     }
 
@@ -146,8 +146,8 @@ impl Fault {
                 from_senders + usize::try_from(resent).unwrap()
             }
             Self::CollectorKilled => from_senders + SAMPLER_IN_FLIGHT,
-            Self::JaegerAway => SAMPLER_IN_FLIGHT,
-            Self::OperatorKilled | Self::ApiServerAway => 0,
+            Self::JaegerUnreachable => SAMPLER_IN_FLIGHT,
+            Self::OperatorKilled | Self::ApiServerPaused => 0,
         }
     }
 }
@@ -159,8 +159,8 @@ impl fmt::Display for Fault {
             Self::PodDeleted => "sampler's pod deleted",
             Self::CollectorKilled => "Collector killed (`SIGKILL`) and replaced",
             Self::OperatorKilled => "operator killed during a change of rules",
-            Self::JaegerAway => "Jaeger unreachable",
-            Self::ApiServerAway => "API server paused",
+            Self::JaegerUnreachable => "Jaeger unreachable",
+            Self::ApiServerPaused => "API server paused",
         })
     }
 }
