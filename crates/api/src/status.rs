@@ -35,7 +35,7 @@ pub struct SamplingPolicyStatus {
     /// Observed sampling rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
-    /// Observed decisions of the tail. Absent if the Collector's own tail sampler makes them.
+    /// Observed decisions of the tail. Absent unless Spoor's sampler or the lab makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<ObservedTail>,
 }
