@@ -61,7 +61,7 @@ pub struct GenerateArgs {
     /// Span that has the error of a trace
     #[arg(long, value_enum, default_value_t)]
     error_in: ErrorIn,
-    /// List the IDs of the traces, with and without an error, in the summary's JSON
+    /// List the IDs of the traces with an error, and of those without, in the summary's JSON
     #[arg(long)]
     trace_ids: bool,
     /// Time to export the last spans; should be longer than a rollout of the receiver

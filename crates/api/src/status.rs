@@ -35,7 +35,7 @@ pub struct SamplingPolicyStatus {
     /// Observed sampling rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
-    /// Observed decisions of the tail. Absent if no sampler of Spoor makes them.
+    /// Observed decisions of the tail. Absent unless Spoor's sampler or the lab makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<ObservedTail>,
 }
@@ -233,12 +233,12 @@ pub enum ObservedSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedTail {
-    /// Traces decided on since the tail took effect, or the control plane started. Changed rules or
-    /// places do not reset the count.
+    /// Traces decided on since the tail took effect, or since the control plane started. Changes of
+    /// rules or places do not reset the count.
     pub decided: u64,
     /// Traces kept among these.
     pub kept: u64,
-    /// Traces kept among these by each present rule.
+    /// Traces kept among these by each current rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub by_rule: Vec<RuleKept>,
@@ -257,11 +257,11 @@ pub struct RuleKept {
     pub kept: u64,
 }
 
-/// The observed share of traces kept among those that no rule matched.
+/// The observed share of traces kept among those that matched no rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedOtherwise {
-    /// Share kept among the recent traces that no rule matched, as a percentage. Absent if there
+    /// Share kept among the recent traces that matched no rule, as a percentage. Absent if there
     /// are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
@@ -275,7 +275,7 @@ pub struct ObservedOtherwise {
     #[schemars(length(max = 32))]
     pub upper: Option<String>,
     /// Comparison with the policy: `Consistent`, `TooHigh`, `TooLow` or `Unknown`. `Unknown` if a
-    /// head below 100% decides, too.
+    /// head below 100% also decides.
     #[schemars(length(max = 32))]
     pub verdict: String,
 }

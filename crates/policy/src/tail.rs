@@ -216,7 +216,7 @@ impl TailTable {
         self.namespaces.is_empty()
     }
 
-    /// Removes a namespace's policies, so that its traces are kept.
+    /// Removes a namespace's policies, so that all of its traces are kept.
     pub fn remove(&mut self, namespace: &Namespace) {
         self.namespaces.remove(namespace);
     }
@@ -243,19 +243,8 @@ impl TailTable {
             .map(|(place, (name, policy))| (place, name, policy))
     }
 
-    /// The policy for traces whose root span has this service and name, if any.
-    #[must_use]
-    pub fn policy(
-        &self,
-        namespace: &str,
-        service: &str,
-        operation: &str,
-    ) -> Option<(&PolicyName, &TailPolicy)> {
-        let (_, name, policy) = self.named_policy(namespace, service, operation)?;
-        Some((name, policy))
-    }
-
-    /// As [`TailTable::policy`], with the policy's namespace.
+    /// The policy for traces whose root span has this service and name, if any, with its namespace
+    /// and name.
     #[must_use]
     pub fn named_policy(
         &self,

@@ -40,7 +40,7 @@ pub struct PolicyFindings<'a> {
     pub evidence: Option<&'a Evidence>,
     /// The state of its tail rules. Ignored if it has none.
     pub tail: TailRules,
-    /// The decisions by [`spoor_control::Control::tail_counts`].
+    /// The counts of its tail's decisions, from [`spoor_control::Control::tail_counts`].
     pub decisions: Option<&'a TailCounts>,
     /// The services of its namespace, to suggest one for an unknown name. Tail rules apply to any
     /// service that sends spans, so for a policy without a head they may include those.

@@ -24,7 +24,7 @@ struct NotCurrentSampler {
     reason: NotCurrentReason,
 }
 
-/// Ordered by severity.
+/// The reason why a sampler is not known to apply the tail rules. Ordered by severity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum NotCurrentReason {
     /// It has no stream, so it is not known which rules it has.
@@ -36,7 +36,7 @@ enum NotCurrentReason {
 }
 
 impl SamplerProgress {
-    /// The progress among the expected samplers. `known` are those that are connected or were.
+    /// The progress among the expected samplers. `known` are those that are or were connected.
     #[must_use]
     pub fn new<'a>(expected: impl IntoIterator<Item = &'a str>, known: &[SamplerState]) -> Self {
         let mut progress = Self::default();
@@ -55,7 +55,7 @@ impl SamplerProgress {
         progress
     }
 
-    /// True if every expected sampler has acknowledged the rules, and there is one.
+    /// True if every expected sampler has acknowledged the rules, and at least one is expected.
     pub(crate) fn is_complete(&self) -> bool {
         self.expected > 0 && self.not_current.is_empty()
     }

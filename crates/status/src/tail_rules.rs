@@ -19,9 +19,9 @@ pub enum TailRules {
     /// The stack with this name is being updated to these rules.
     #[display("the Collector of TracingStack {_0:?} does not apply the tail rules yet")]
     RollingOut(String),
-    /// The stack with this name changes its sampler.
+    /// The stack with this name is changing its engine.
     #[display(
-        "TracingStack {_0:?} changes its sampler; the new one does not apply the tail rules yet"
+        "TracingStack {_0:?} is changing its sampler; the new one does not apply the tail rules yet"
     )]
     ChangingEngine(String),
     /// The stack with this name has no sampler that is Ready.

@@ -117,8 +117,10 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
     if let Some(observed) = &status.observed {
         write_observed(text, observed)?;
     }
-    let tail = status.tail.as_ref();
-    tail.map_or(Ok(()), |tail| write_tail(text, tail))
+    if let Some(tail) = &status.tail {
+        write_tail(text, tail)?;
+    }
+    Ok(())
 }
 
 /// The names of a service and an operation. `None` stands for all, or for all others.
@@ -204,9 +206,9 @@ fn write_tail(text: &mut String, tail: &ObservedTail) -> std::fmt::Result {
     match (rate, lower, upper) {
         (Some(rate), Some(lower), Some(upper)) => writeln!(
             text,
-            "Otherwise:   {rate} ({lower} to {upper}) of recent traces that no rule matched, {verdict}"
+            "Otherwise:   {rate} ({lower} to {upper}) of recent traces that matched no rule, {verdict}"
         ),
-        _ => writeln!(text, "Otherwise:   no recent traces that no rule matched"),
+        _ => writeln!(text, "Otherwise:   no recent trace without a matching rule"),
     }
 }
 
@@ -235,7 +237,7 @@ mod tests {
         assert_eq!(
             text,
             "Tail:        kept 1800 of 12600 traces\n  RULE     KEPT\n  errors   600\n\
-             Otherwise:   no recent traces that no rule matched\n"
+             Otherwise:   no recent trace without a matching rule\n"
         );
         tail.otherwise = ObservedOtherwise {
             rate: Some("10%".to_owned()),
@@ -246,7 +248,7 @@ mod tests {
         let mut text = String::new();
         assert_eq!(write_tail(&mut text, &tail), Ok(()));
         let expected =
-            "Otherwise:   10% (9.2% to 10.8%) of recent traces that no rule matched, Consistent\n";
+            "Otherwise:   10% (9.2% to 10.8%) of recent traces that matched no rule, Consistent\n";
         assert!(text.ends_with(expected), "{text}");
     }
 

@@ -72,8 +72,8 @@ pub fn explain(error: &clap::Error) -> ExitCode {
         // clap's message does not list the services.
         let known = Service::ALL.map(Service::name).join(", ");
         errln!(
-            "spoor: unknown service {unknown:?}; the services are {known}; `sampler` is not a \
-             service, but runs in the same way"
+            "spoor: unknown service {unknown:?}; the services are {known}; `spoor run sampler` \
+             runs a sampler"
         );
     } else {
         // If standard error itself is closed, there is nowhere to report that.

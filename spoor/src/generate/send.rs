@@ -73,7 +73,7 @@ async fn run_schedule(
         let service = &args.services[trace.service];
         summary.count(service.as_str(), trace.spans.len() as u64, trace.has_error);
         if args.trace_ids {
-            summary.list(trace.id, trace.has_error);
+            summary.add_id(trace.id, trace.has_error);
         }
         in_progress.spawn(end_spans(trace, Arc::clone(processors), scope.clone()));
         // Without this, a long run would hold the result of every trace that has ended.

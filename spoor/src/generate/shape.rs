@@ -94,8 +94,8 @@ impl PlannedSpan {
         scope: &InstrumentationScope,
     ) -> SpanData {
         let is_root = self.parent == SpanId::INVALID;
-        // As from a head at 100 %: receivers then take a trace's randomness from its ID. A constant
-        // in the format of the specification is never refused.
+        // The `tracestate` that a head at 100 % sets, with which receivers take a trace's randomness
+        // from its ID. `insert` accepts it, since it is valid.
         let state = TraceState::NONE.insert("ot", "th:0").unwrap_or_default();
         let is_remote = false;
         SpanData {

@@ -56,8 +56,8 @@ impl GenerationSummary {
         }
     }
 
-    /// Lists the ID of a trace.
-    pub(super) fn list(&mut self, trace: TraceId, has_error: bool) {
+    /// Adds the ID of a trace to the lists.
+    pub(super) fn add_id(&mut self, trace: TraceId, has_error: bool) {
         let ids = self.trace_ids.get_or_insert_default();
         let ids = match has_error {
             true => &mut ids.with_error,

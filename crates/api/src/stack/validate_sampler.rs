@@ -10,8 +10,8 @@ use crate::{
     },
 };
 
-/// Millionths, the unit of [`Quantity::millionths`], in one byte.
-const MILLIONTHS: u128 = 1_000_000;
+/// The millionths, the unit of [`Quantity::millionths`], in one byte.
+const MILLIONTHS_PER_BYTE: u128 = 1_000_000;
 
 impl Errors {
     /// Checks the sampler, and the fields of the Collector that depend on its engine.
@@ -50,7 +50,7 @@ impl Errors {
         }
     }
 
-    /// Refuses the fields of the Collector that only its own tail sampler has.
+    /// Refuses the fields of the Collector that only its own tail sampler uses.
     fn moved_fields(&mut self, collector: &CollectorSpec, at: &FieldPath) {
         if collector.gather_wait.is_some() {
             self.add(at.field("gatherWait"), problem::MOVED_GATHER_WAIT);
@@ -138,6 +138,6 @@ impl Errors {
         if !(limit(min)..=limit(max)).contains(&millionths) {
             return Err(self.report(at, problem::quantity_range([min, max])));
         }
-        self.check(at, u64::try_from(millionths / MILLIONTHS))
+        self.check(at, u64::try_from(millionths / MILLIONTHS_PER_BYTE))
     }
 }

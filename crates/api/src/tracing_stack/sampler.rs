@@ -15,9 +15,9 @@ pub struct SamplerSpec {
     /// sampler in a second tier of Collectors; no other field of `sampler` may be set with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<SamplerEngine>,
-    /// Number of samplers, which divide the traces among themselves. While it changes, former
-    /// samplers finish the traces that they know, which takes at least ten minutes, and longer if a
-    /// sampler does not run. Defaults to 1.
+    /// Number of samplers, which divide the traces among themselves. A change takes at least ten
+    /// minutes, in which the former owners of traces finish them, and longer if a sampler is not
+    /// running. Defaults to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub replicas: Option<i32>,
@@ -33,10 +33,10 @@ pub struct SamplerSpec {
     pub max_trace_duration: Option<String>,
     /// Memory for traces that wait for their decision, from `32Mi` to `1Ti`. If it is full, the
     /// oldest traces are decided early. The default memory limit of the pod is twice this amount
-    /// and 256 MiB. Defaults to `256Mi`.
+    /// plus 256 MiB. Defaults to `256Mi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
-    /// Volume for spans that have been accepted and not sent yet, and for the rules in force.
+    /// Volume for spans that have been accepted but not yet sent, and for the rules in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<SamplerStorageSpec>,
     /// Resource requests and limits of a pod. If neither is set for CPU, a default request applies;
@@ -88,8 +88,8 @@ impl SamplerEngine {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SamplerStorageSpec {
-    /// Size of the volume, from `256Mi` to `1Ti`. Spans are refused while four fifths are in use,
-    /// so that their senders hold them. Defaults to `1Gi`.
+    /// Size of the volume, from `256Mi` to `1Ti`. While four fifths of it are in use, spans are
+    /// refused, and their senders hold them. Defaults to `1Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,
     /// Claim for a volume that outlives the pod. If unset, the volume is an emptyDir, which outlives

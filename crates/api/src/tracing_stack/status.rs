@@ -29,11 +29,12 @@ pub struct TracingStackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub storage: Option<String>,
-    /// Tail rules that the Collector applies, with `sampler.engine: OpenTelemetry`, and while the
-    /// engine changes. Samplers of Spoor acknowledge rules, which the status of each policy reports.
+    /// Tail rules that the Collector applies, with `sampler.engine: OpenTelemetry` or while the
+    /// engine changes. With Spoor's samplers, the status of each policy reports which of them have
+    /// not acknowledged its rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<TailInForce>,
-    /// Samplers of Spoor.
+    /// Spoor's samplers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampler: Option<SamplerStatus>,
 }
@@ -92,10 +93,10 @@ pub struct SamplerStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SamplerRings {
-    /// Number of this list of rings. Later lists have greater ones.
+    /// Number of this list of rings. Later lists have greater numbers.
     pub generation: u64,
-    /// Number of samplers in each ring, the oldest first and the current one last. The owners of
-    /// former rings may still know traces.
+    /// Number of samplers in each ring, the oldest first and the current one last. The members of
+    /// former rings may still have traces.
     #[schemars(length(max = 64))]
     pub members: Vec<u32>,
 }

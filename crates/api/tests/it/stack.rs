@@ -86,12 +86,12 @@ fn sampler_has_the_written_settings() {
     "{collector: {existing: {otlp: 'c:4317', kept: 'c:4319'}}}",
     SamplerEngine::Spoor
 )]
-fn stack_has_the_engine(#[case] spec: &str, #[case] engine: SamplerEngine) {
+fn spec_determines_the_engine(#[case] spec: &str, #[case] engine: SamplerEngine) {
     assert_eq!(valid(spec).sampler.engine(), engine);
 }
 
 #[test]
-fn existing_collector_has_a_sampler_with_kept() {
+fn kept_adds_a_sampler_to_existing_collector() {
     let stack = valid(
         "{collector: {existing: {otlp: 'c:4317', kept: 'c.tools.svc:4319'}}, sampler: {memory: 1Gi}}",
     );

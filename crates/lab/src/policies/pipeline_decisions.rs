@@ -14,7 +14,7 @@ use spoor_traces::{Pipeline, PolicyDecisions};
 /// by one.
 const MIN_READ_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The decisions that the control plane has.
+/// Adds the pipeline's decisions to the counts of the control plane.
 pub(super) struct PipelineDecisions {
     control: Control,
     pipeline: Pipeline,
@@ -37,8 +37,9 @@ impl PipelineDecisions {
         }
     }
 
-    /// Puts resolved policies in force and publishes them. Before, it adds the decisions by the former
-    /// tail rules to the control plane, which counts decisions by published rules only.
+    /// Puts resolved policies in force and publishes them. In between, it adds the decisions by the
+    /// former tail rules to the control plane, which regards all decisions as made by the published
+    /// rules.
     pub(super) fn publish(&mut self, resolution: &Resolution) -> Version {
         let former = self.sequence;
         self.sequence += 1;
@@ -53,14 +54,14 @@ impl PipelineDecisions {
         self.control.publish(resolution.clone())
     }
 
-    /// Adds the decisions since the last call to the control plane.
+    /// Adds the decisions made since the last read, unless that was a moment ago.
     pub(super) fn update(&mut self) {
         if self.read_at.elapsed() >= MIN_READ_INTERVAL {
             self.read(self.sequence);
         }
     }
 
-    /// Adds the decisions by rules up to a number.
+    /// Adds the decisions by the rules with numbers up to `newest`.
     fn read(&mut self, newest: u64) {
         let now = Instant::now();
         let mut counted = BTreeMap::new();

@@ -1,9 +1,6 @@
 //! A table of tail policies by their places, as a sampler receives it.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use super::{NamedTail, NamespaceTail, TailPlace, TailPolicy, TailTable};
 use crate::{Namespace, OperationName, PolicyName, ServiceName};
@@ -49,8 +46,8 @@ pub enum InvalidTailTable {
     /// Two policies, or one policy twice, at the same place.
     #[error("duplicate place ({0}); list it once")]
     DuplicatePlace(OwnedTailPlace),
-    /// A name stands for different rules at different places.
-    #[error("policy \"{0}\" has different rules at different places; give it the same")]
+    /// A policy has different rules at different places.
+    #[error("policy \"{0}\" has different rules at different places; make them the same")]
     DifferentRules(PolicyName),
 }
 
@@ -76,7 +73,7 @@ impl TailTable {
             }
         }
         let mut table = Self::default();
-        // Without an empty entry, so that the table is empty when there are no tail rules.
+        // No empty entry, so that `is_empty` is true if there are no tail rules.
         if tail != NamespaceTail::default() {
             table.namespaces.insert(namespace, tail);
         }
@@ -85,32 +82,19 @@ impl TailTable {
 }
 
 impl NamespaceTail {
-    /// Adds a policy; returns false if there is one at this place.
+    /// Sets the policy at a place; returns false if there was one already.
     fn insert(&mut self, place: &OwnedTailPlace, named: NamedTail) -> bool {
-        match place {
+        let replaced = match place {
             OwnedTailPlace::Operation(service, operation) => {
                 let service = self.services.entry(service.clone()).or_default();
-                match service.operations.entry(operation.clone()) {
-                    Entry::Vacant(free) => {
-                        free.insert(named);
-                        true
-                    }
-                    Entry::Occupied(_) => false,
-                }
+                service.operations.insert(operation.clone(), named)
             }
             OwnedTailPlace::Service(service) => {
                 let service = self.services.entry(service.clone()).or_default();
-                insert_free(&mut service.others, named)
+                service.others.replace(named)
             }
-            OwnedTailPlace::Namespace => insert_free(&mut self.others, named),
-        }
+            OwnedTailPlace::Namespace => self.others.replace(named),
+        };
+        replaced.is_none()
     }
-}
-
-fn insert_free(slot: &mut Option<NamedTail>, named: NamedTail) -> bool {
-    let is_free = slot.is_none();
-    if is_free {
-        *slot = Some(named);
-    }
-    is_free
 }

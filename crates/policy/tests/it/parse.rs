@@ -178,7 +178,7 @@ proptest! {
 )]
 #[case::different_rules(
     [(at_service(), "a", "1%"), (at_operation(), "a", "2%")],
-    "policy \"a\" has different rules at different places; give it the same"
+    "policy \"a\" has different rules at different places; make them the same"
 )]
 fn rejects_invalid_tail_tables(
     #[case] places: [(OwnedTailPlace, &str, &str); 2],

@@ -150,9 +150,9 @@ proptest! {
                         prop_assert_eq!(resolved.map(|assigned| &assigned.policy), expected);
                     }
                 }
-                let resolved = resolution.tail.policy("default", service, operation);
+                let resolved = resolution.tail.named_policy("default", service, operation);
                 let tail = winner(&policies, NOW, service, operation, |p| p.tail.is_some());
-                prop_assert_eq!(resolved.map(|(name, _)| name), tail.map(|policy| &policy.key.name));
+                prop_assert_eq!(resolved.map(|(_, name, _)| name), tail.map(|policy| &policy.key.name));
                 let namespace = Namespace::default();
                 let first = resolution.tail.places(&namespace).find(|(place, ..)| match place {
                     TailPlace::Operation(of, name) => of.as_str() == service && name.as_str() == operation,
@@ -205,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn tail_table_equals_one_of_its_places(policies in policies()) {
+    fn tail_table_rebuilt_from_places_is_equal(policies in policies()) {
         let tail = resolve(&policies, NOW).tail;
         let namespace = Namespace::default();
         let places = tail.places(&namespace).map(|(place, name, policy)| {
@@ -232,8 +232,8 @@ proptest! {
                         prop_assert_eq!((&resolved.policy, &resolved.strategy), (own, strategy));
                     }
                     Setting::Tail { .. } => {
-                        let resolved = resolution.tail.policy("default", service, operation);
-                        prop_assert_eq!(resolved.unwrap().0, own);
+                        let resolved = resolution.tail.named_policy("default", service, operation);
+                        prop_assert_eq!(resolved.unwrap().1, own);
                     }
                 }
             }
