@@ -246,7 +246,7 @@ impl TailTable {
     /// The policy for traces whose root span has this service and name, if any, with its namespace
     /// and name.
     #[must_use]
-    pub fn named_policy(
+    pub fn policy(
         &self,
         namespace: &str,
         service: &str,

@@ -150,7 +150,7 @@ proptest! {
                         prop_assert_eq!(resolved.map(|assigned| &assigned.policy), expected);
                     }
                 }
-                let resolved = resolution.tail.named_policy("default", service, operation);
+                let resolved = resolution.tail.policy("default", service, operation);
                 let tail = winner(&policies, NOW, service, operation, |p| p.tail.is_some());
                 prop_assert_eq!(resolved.map(|(_, name, _)| name), tail.map(|policy| &policy.key.name));
                 let namespace = Namespace::default();
@@ -159,7 +159,7 @@ proptest! {
                     TailPlace::Service(of) => of.as_str() == service,
                     TailPlace::Namespace => true,
                 });
-                prop_assert_eq!(first.map(|(_, name, policy)| (name, policy)), resolved);
+                prop_assert_eq!(first.map(|(_, name, policy)| (&namespace, name, policy)), resolved);
             }
         }
     }
@@ -232,7 +232,7 @@ proptest! {
                         prop_assert_eq!((&resolved.policy, &resolved.strategy), (own, strategy));
                     }
                     Setting::Tail { .. } => {
-                        let resolved = resolution.tail.named_policy("default", service, operation);
+                        let resolved = resolution.tail.policy("default", service, operation);
                         prop_assert_eq!(resolved.unwrap().1, own);
                     }
                 }

@@ -44,7 +44,7 @@ fn one_policy_wins(#[case] winner: Spec, #[case] loser: Spec) {
             strategies.strategy("x").unwrap().policy.as_str(),
             winner.name
         );
-        let (_, by, _) = resolution.tail.named_policy("default", "a", "x").unwrap();
+        let (_, by, _) = resolution.tail.policy("default", "a", "x").unwrap();
         assert_eq!(by.as_str(), winner.name);
     }
 }
@@ -53,7 +53,7 @@ fn one_policy_wins(#[case] winner: Spec, #[case] loser: Spec) {
 fn places_share_the_rules_of_their_policy() {
     let resolution = resolved(&[Spec::new("p").at("a", &["x", "y"])]);
     let rules = |operation: &str| {
-        let tail = resolution.tail.named_policy("default", "a", operation);
+        let tail = resolution.tail.policy("default", "a", operation);
         let (.., tail) = tail.unwrap();
         assert_eq!(tail.keep().len(), 1);
         tail.keep().as_ptr()
@@ -66,7 +66,7 @@ fn service_without_policy_has_no_strategy() {
     let resolution = resolved(&[Spec::new("p").at("a", &["x"])]);
     let strategies = table(&resolution, "a").at(NOW).unwrap().clone();
     assert!(strategies.strategy("y").is_none());
-    assert!(resolution.tail.named_policy("default", "a", "y").is_none());
+    assert!(resolution.tail.policy("default", "a", "y").is_none());
     assert_eq!(table(&resolution, "b").at(NOW).unwrap().default, None);
     assert_eq!(
         resolution
@@ -89,7 +89,7 @@ fn most_specific_policy_decides() {
     let decides = |service: &str, operation: &str| {
         let strategies = table(&resolution, service).at(NOW).unwrap().clone();
         let head = strategies.strategy(operation).unwrap().policy.to_string();
-        let tail = resolution.tail.named_policy("default", service, operation);
+        let tail = resolution.tail.policy("default", service, operation);
         let (_, tail, _) = tail.unwrap();
         assert_eq!(head, tail.as_str());
         head

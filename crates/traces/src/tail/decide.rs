@@ -78,7 +78,7 @@ fn policy_for<'t>(
     let operation = segment.operations.get(root.operation)?;
     let (namespace, service) = segment.service_of(segment.sources.get(root.source)?)?;
     let name = std::str::from_utf8(operation.name.of(&segment.bytes)).unwrap_or_default();
-    let (namespace, name, policy) = table.named_policy(namespace, service, name)?;
+    let (namespace, name, policy) = table.policy(namespace, service, name)?;
     Some((PolicyRef { namespace, name }, policy))
 }
 
