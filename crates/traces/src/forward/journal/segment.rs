@@ -67,20 +67,42 @@ impl ActiveSegment {
         first: First<'_>,
     ) -> Result<Self, JournalError> {
         let path = files::path(folder, FileKind::Segment, number);
+        let file = files::create(&path)?;
+        Self::begin(number, path, file, time, first)
+    }
+
+    /// Writes the first records to an empty file, or deletes it.
+    fn begin(
+        number: u64,
+        path: PathBuf,
+        file: File,
+        time: u64,
+        first: First<'_>,
+    ) -> Result<Self, JournalError> {
         let mut segment = Self {
             number,
-            file: files::create(&path)?,
             path,
+            file,
             bytes: 0,
             is_torn: false,
             reasons: HashMap::new(),
             remembered: Remembered::default(),
         };
-        segment.append((Kind::Segment, 0, time), &first.body())?;
-        if !first.senders.is_empty() {
-            segment.append((Kind::Received, 0, time), &first.senders.encode())?;
+        if let Err(error) = segment.append_first(time, first) {
+            // The segment before it stays the active one. The next process has to find that as the
+            // last one, whose end may be torn, and not an older state after it.
+            files::delete(&[segment.path]);
+            return Err(error);
         }
         Ok(segment)
+    }
+
+    fn append_first(&mut self, time: u64, first: First<'_>) -> Result<(), JournalError> {
+        self.append((Kind::Segment, 0, time), &first.body())?;
+        match first.senders.is_empty() {
+            true => Ok(()),
+            false => self.append((Kind::Received, 0, time), &first.senders.encode()),
+        }
     }
 
     /// Returns whether the segment has no room for further reasons.
@@ -139,5 +161,34 @@ impl ActiveSegment {
         let declared = self.reasons.len();
         self.reasons.insert(number, declared);
         Ok(declared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn segment_without_its_first_records_is_deleted() {
+        let folder = TempDir::new().unwrap();
+        let path = files::path(folder.path(), FileKind::Segment, 2);
+        fs::write(&path, []).unwrap();
+        // Writes to it fail, as on a full disk.
+        let file = File::open(&path).unwrap();
+        let senders = Senders::default();
+        let first = First {
+            record: 1,
+            confirmed: Position::default(),
+            senders: &senders,
+        };
+        let begun = ActiveSegment::begin(2, path.clone(), file, 0, first);
+        assert!(matches!(begun, Err(JournalError::Append { .. })));
+        assert!(!path.exists());
     }
 }
