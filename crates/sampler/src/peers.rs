@@ -68,7 +68,8 @@ pub(crate) struct Peers {
     /// The custodies for other samplers, if this one has no volume claim.
     pub(crate) custody: Option<Arc<CustodyFolder>>,
     delay: watch::Sender<Delay>,
-    /// The calls to peers that failed, and are repeated.
+    /// The calls to peers that failed, and are repeated. Those that request the first rings do not
+    /// count, since a peer may not exist.
     pub(crate) failures: Counter,
 }
 

@@ -189,12 +189,14 @@ impl Caller {
 
     /// Records a failed call, and waits before the next one.
     async fn wait_after(&mut self, status: &Status) {
-        self.peers.failures.inc();
         // While it learns the rings, a peer may not exist.
-        if !self.is_failing && self.peers.phases.get().has_learned() {
-            self.is_failing = true;
-            let reason = with_causes(status);
-            tracing::warn!(peer = self.ordinal, reason, "cannot call a peer; retrying");
+        if self.peers.phases.get().has_learned() {
+            self.peers.failures.inc();
+            if !self.is_failing {
+                self.is_failing = true;
+                let reason = with_causes(status);
+                tracing::warn!(peer = self.ordinal, reason, "cannot call a peer; retrying");
+            }
         }
         // The address may now belong to another sampler, possibly of another stack, or to none. A
         // new connection resolves the name again.

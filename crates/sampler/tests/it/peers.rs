@@ -145,12 +145,7 @@ impl Stack {
 
     /// Sends rings to a sampler, as a peer with the ordinal 2.
     async fn send_rings(&self, ordinal: usize, rings: Rings) -> Result<Option<Rings>, Code> {
-        let envelope = Envelope {
-            stack: STACK.to_owned(),
-            from: 2,
-            to: ordinal as u32,
-        };
-        self.exchange(ordinal, envelope, Some(rings)).await
+        self.exchange(ordinal, envelope(ordinal), Some(rings)).await
     }
 
     async fn exchange(
@@ -178,6 +173,15 @@ impl Stack {
         let response = client.exchange(request).await;
         let response = response.map_err(|status| status.code())?;
         Ok(response.into_inner().rings)
+    }
+}
+
+/// The envelope of a call to a sampler by a peer with the ordinal 2.
+fn envelope(to: usize) -> Envelope {
+    Envelope {
+        stack: STACK.to_owned(),
+        from: 2,
+        to: to as u32,
     }
 }
 
@@ -281,12 +285,10 @@ async fn sampler_learns_rings_before_it_serves() {
     let (status, reason) = second.ops("/readyz").await;
     assert_eq!(status, 503);
     assert!(reason.contains("waiting for the rings"), "{reason}");
-    let envelope = Envelope {
-        stack: STACK.to_owned(),
-        from: 2,
-        to: 1,
-    };
-    assert_eq!(stack.exchange(1, envelope, None).await, Ok(None));
+    assert_eq!(stack.exchange(1, envelope(1), None).await, Ok(None));
+    // A peer may not exist yet.
+    let failures = "spoor_sampler_forward_failures_total";
+    assert_eq!(second.metric(failures).await, Some(0.0));
 
     stack.save_rings(0, &rings(5, &[2]));
     let first = stack.start(0, None);
@@ -414,13 +416,8 @@ async fn call_without_the_token_is_refused(#[case] token: Option<&str>) {
     let stack = Stack::new(output);
     stack.save_rings(0, &rings(5, &[1]));
     let sampler = stack.start(0, None);
-    let envelope = Envelope {
-        stack: STACK.to_owned(),
-        from: 2,
-        to: 0,
-    };
     let sent = Some(rings(6, &[3]));
-    let refused = stack.exchange_with(token, 0, envelope, sent).await;
+    let refused = stack.exchange_with(token, 0, envelope(0), sent).await;
     assert_eq!(refused, Err(Code::Unauthenticated));
     assert_eq!(stack.saved_rings(0), rings(5, &[1]));
     let refusals = "spoor_sampler_peer_calls_unauthenticated_total";
