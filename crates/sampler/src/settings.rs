@@ -92,24 +92,24 @@ impl SamplerArgs {
     fn check(&self, reader: &mut SettingsReader) {
         if !DECISION_WAITS.contains(&self.decision_wait) {
             let problem = format!("must be from 100ms to 10m, not {:?}", self.decision_wait);
-            reader.add_error("--decision-wait", problem);
+            reader.add_error("--decision-wait (SPOOR_DECISION_WAIT)", problem);
         }
         let max_trace_duration = self.max_trace_duration;
         if !(self.decision_wait..=MAX_TRACE_DURATION).contains(&max_trace_duration) {
             let problem = format!("must be from --decision-wait to 1h, not {max_trace_duration:?}");
-            reader.add_error("--max-trace-duration", problem);
+            reader.add_error("--max-trace-duration (SPOOR_MAX_TRACE_DURATION)", problem);
         }
         if self.memory < MIN_MEMORY_BYTES {
             let problem = format!("must be at least 32MiB, not {} bytes", self.memory);
-            reader.add_error("--memory", problem);
+            reader.add_error("--memory (SPOOR_MEMORY)", problem);
         }
         if self.journal_size < MIN_JOURNAL_BYTES {
             let problem = format!("must be at least 128MiB, not {} bytes", self.journal_size);
-            reader.add_error("--journal-size", problem);
+            reader.add_error("--journal-size (SPOOR_JOURNAL_SIZE)", problem);
         }
         // A TracingStack has a name of the same form as a policy.
         if !self.stack.is_empty() {
-            reader.check("--stack", PolicyName::new(&self.stack));
+            reader.check("--stack (SPOOR_STACK)", PolicyName::new(&self.stack));
         }
     }
 

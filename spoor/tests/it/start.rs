@@ -229,7 +229,7 @@ async fn sampler_reports_all_invalid_settings() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_eq!(
         ended.stderr,
-        "--memory: must be at least 32MiB, not 1048576 bytes\nOTEL_EXPORTER_OTLP_ENDPOINT: must be another receiver, not the sampler's own address 127.0.0.1:4327\n"
+        "--memory (SPOOR_MEMORY): must be at least 32MiB, not 1048576 bytes\nOTEL_EXPORTER_OTLP_ENDPOINT: must be another receiver, not the sampler's own address 127.0.0.1:4327\n"
     );
 }
 

@@ -37,7 +37,7 @@ const MAX_FILE_BYTES: u64 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum PeersTokenError {
     /// The file cannot be read.
-    #[error("--peers-token-file: cannot read {}", path.display())]
+    #[error("--peers-token-file (SPOOR_PEERS_TOKEN_FILE): cannot read {}", path.display())]
     Read {
         /// The path of the file.
         path: PathBuf,
@@ -46,7 +46,8 @@ pub enum PeersTokenError {
     },
     /// The file contains no token.
     #[error(
-        "--peers-token-file: {} must contain a token of at least {} visible ASCII characters",
+        "--peers-token-file (SPOOR_PEERS_TOKEN_FILE): {} must contain a token of at least {} \
+         visible ASCII characters",
         .0.display(),
         MIN_TOKEN_BYTES
     )]
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn missing_file_is_named() {
         let error = Token::load(Path::new("/nowhere/token")).unwrap_err();
-        let message = "--peers-token-file: cannot read /nowhere/token";
+        let message = "--peers-token-file (SPOOR_PEERS_TOKEN_FILE): cannot read /nowhere/token";
         assert_eq!(error.to_string(), message);
     }
 }

@@ -34,14 +34,17 @@ impl SamplerArgs {
         reader: &mut SettingsReader,
     ) -> Option<PeersSettings> {
         let address = self.peers.as_deref()?;
-        let addresses = reader.check("--peers", addresses(address));
+        let addresses = reader.check("--peers (SPOOR_PEERS)", addresses(address));
         let own = instance
             .and_then(|instance| reader.check("OTEL_RESOURCE_ATTRIBUTES", ordinal(instance)));
         let required = [
-            ("--journal", self.journal.is_some()),
-            ("--stack", !self.stack.is_empty()),
-            ("--namespace", self.namespace.is_some()),
-            ("--peers-token-file", self.peers_token_file.is_some()),
+            ("--journal (SPOOR_JOURNAL)", self.journal.is_some()),
+            ("--stack (SPOOR_STACK)", !self.stack.is_empty()),
+            ("--namespace (SPOOR_NAMESPACE)", self.namespace.is_some()),
+            (
+                "--peers-token-file (SPOOR_PEERS_TOKEN_FILE)",
+                self.peers_token_file.is_some(),
+            ),
         ];
         for (setting, is_set) in required {
             if !is_set {

@@ -122,22 +122,31 @@ fn address_of_peers_is_a_host_and_a_port(#[case] address: &str) {
     let variables = [("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler-0")];
     let mut options = PEERS;
     options[1] = address;
-    assert_eq!(invalid(&options, &variables), ["--peers"]);
+    assert_eq!(invalid(&options, &variables), ["--peers (SPOOR_PEERS)"]);
 }
 
 #[test]
 fn peers_require_a_journal_a_stack_and_a_token() {
     let variables = [("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=sampler-0")];
-    let required = ["--journal", "--stack", "--namespace", "--peers-token-file"];
+    let required = [
+        "--journal (SPOOR_JOURNAL)",
+        "--stack (SPOOR_STACK)",
+        "--namespace (SPOOR_NAMESPACE)",
+        "--peers-token-file (SPOOR_PEERS_TOKEN_FILE)",
+    ];
     assert_eq!(invalid(&PEERS[..2], &variables), required);
 }
 
 #[rstest]
-#[case::short_wait(&["--decision-wait", "10ms"], &[], "--decision-wait")]
-#[case::shorter_than_wait(&["--max-trace-duration", "1s"], &[], "--max-trace-duration")]
-#[case::memory(&["--memory", "1MiB"], &[], "--memory")]
-#[case::journal_size(&["--journal-size", "1MiB"], &[], "--journal-size")]
-#[case::stack(&["--stack", "A b"], &[], "--stack")]
+#[case::short_wait(&["--decision-wait", "10ms"], &[], "--decision-wait (SPOOR_DECISION_WAIT)")]
+#[case::shorter_than_wait(
+    &["--max-trace-duration", "1s"],
+    &[],
+    "--max-trace-duration (SPOOR_MAX_TRACE_DURATION)"
+)]
+#[case::memory(&["--memory", "1MiB"], &[], "--memory (SPOOR_MEMORY)")]
+#[case::journal_size(&["--journal-size", "1MiB"], &[], "--journal-size (SPOOR_JOURNAL_SIZE)")]
+#[case::stack(&["--stack", "A b"], &[], "--stack (SPOOR_STACK)")]
 #[case::no_output(&[], &[("OTEL_TRACES_EXPORTER", "none")], "OTEL_TRACES_EXPORTER")]
 #[case::itself(
     &["--listen", "127.0.0.1:4317"],
@@ -154,8 +163,8 @@ fn invalid_setting_is_named(
 }
 
 #[rstest]
-#[case::option(&["--memory", "1MiB"], "--memory")]
-#[case::peers(&["--peers", "sampler-{ordinal}:4320"], "--journal")]
+#[case::option(&["--memory", "1MiB"], "--memory (SPOOR_MEMORY)")]
+#[case::peers(&["--peers", "sampler-{ordinal}:4320"], "--journal (SPOOR_JOURNAL)")]
 fn all_errors_are_reported_together(#[case] options: &[&str], #[case] setting: &str) {
     let variable = "SPOOR_CONTROL_ENDPOINT";
     let named = invalid(options, &[(variable, "operator")]);
