@@ -159,10 +159,13 @@ impl SamplerSession {
         let mut state = self.samplers.state();
         let state = &mut *state;
         let held = version_from_proto(hello.held.as_ref());
+        let newest = state.served.as_ref().map(|served| served.version.sequence);
         let record = state
             .records
             .entry(self.instance.clone())
-            .or_insert_with(|| SamplerRecord::new(&hello.start, self.ledger_of_unknown(held), now));
+            .or_insert_with(|| {
+                SamplerRecord::new(&hello.start, self.ledger_of_unknown(held, newest), now)
+            });
         record.connect(stack, &hello.start, self.generation, now);
         let served = state.served.clone()?;
         if !has_digest(hello, served.digest) {
@@ -180,12 +183,15 @@ impl SamplerSession {
     }
 
     /// The ledger of a sampler without a record. A sampler that holds a version of this control
-    /// plane had a record, which has been removed.
-    fn ledger_of_unknown(&self, held: Option<Version>) -> TailLedger {
-        match held {
-            Some(held) if held.epoch == self.control.settings().epoch => {
+    /// plane had a record, which has been removed. One that holds a version of another may have had
+    /// a record before: it also reports the counts of that time. `newest` is the sequence that is
+    /// served now.
+    fn ledger_of_unknown(&self, held: Option<Version>, newest: Option<u64>) -> TailLedger {
+        match (held, newest) {
+            (Some(held), _) if held.epoch == self.control.settings().epoch => {
                 TailLedger::resume_at(held.sequence)
             }
+            (Some(_), Some(newest)) => TailLedger::forgotten_until(newest),
             _ => TailLedger::default(),
         }
     }

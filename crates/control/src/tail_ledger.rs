@@ -20,6 +20,8 @@ type TailCountKey = (u64, PolicyName);
 #[derive(Debug, Default)]
 pub(crate) struct TailLedger {
     counts: BTreeMap<TailCountKey, TailDecisions>,
+    /// The newest sequence that the sampler may have been sent before its record was removed.
+    forgotten: Option<u64>,
     /// The sequence that the sampler held when it reconnected after its record had been removed.
     /// The tallies may already include its counts up to this sequence.
     resumed: Option<u64>,
@@ -55,8 +57,18 @@ impl TailLedger {
     /// sequence.
     pub(crate) fn resume_at(sequence: u64) -> Self {
         Self {
-            counts: BTreeMap::new(),
+            forgotten: Some(sequence),
             resumed: Some(sequence),
+            ..Self::default()
+        }
+    }
+
+    /// A ledger for a sampler without a record that holds rules of another control plane. If it had
+    /// a record, it may have been sent rules up to this sequence.
+    pub(crate) fn forgotten_until(sequence: u64) -> Self {
+        Self {
+            forgotten: Some(sequence),
+            ..Self::default()
         }
     }
 
@@ -103,8 +115,8 @@ impl TailLedger {
         if !context.sent.contains(&sequence) {
             // A sampler that was forgotten also reports counts under old versions, although no
             // record shows that these were sent.
-            return match self.resumed {
-                Some(resumed) if sequence <= resumed => Ok(None),
+            return match self.forgotten {
+                Some(forgotten) if sequence <= forgotten => Ok(None),
                 _ => Err(Rejection::NeverSent),
             };
         }

@@ -219,3 +219,19 @@ fn resumed_counts_are_a_baseline() {
         Ok(vec![(2, 0, 0)])
     );
 }
+
+#[test]
+fn counts_from_before_a_removal_are_ignored() {
+    let history = history(&[1, 2, 3]);
+    let mut ledger = TailLedger::forgotten_until(2);
+    let counts = [count(1, "one", 5, (0, 0)), count(2, "one", 10, (0, 0))];
+    assert_eq!(
+        apply(&mut ledger, &history, &[2], &counts),
+        Ok(vec![(10, 0, 0)])
+    );
+    // It was published after the sampler connected.
+    assert_eq!(
+        apply(&mut ledger, &history, &[2], &[count(3, "one", 1, (0, 0))]),
+        Err(Rejection::NeverSent)
+    );
+}

@@ -181,3 +181,28 @@ async fn forgotten_samplers_count_from_a_baseline() {
         .await;
     assert_eq!(total(), 107);
 }
+
+/// A sampler that was with another control plane since also reports what it counted before that.
+#[tokio::test]
+async fn counts_of_forgotten_versions_are_ignored() {
+    let server = server(ControlSettings::default()).await;
+    let earlier = server.sampler("sampler-0").await.rules().await;
+    server.control.publish(resolved(&[tail("one", "a", "20%")]));
+    let mut other = earlier.version.unwrap();
+    other.epoch -= 1;
+    let first = Message::Hello(proto::SamplerHello {
+        held: Some(other),
+        ..hello("sampler-1", "start-1")
+    });
+    let mut sampler = server.sampler_with("", first).await.unwrap();
+    let rules = sampler.rules().await;
+    let counts = |rules, errors| tail_count(rules, "one", errors, (0, 0));
+    sampler
+        .report(vec![counts(&earlier, 5), counts(&rules, 2)])
+        .await;
+    let total = || {
+        let counts = server.control.tail_counts(&crate::support::key("one"));
+        counts.map_or(0, |counts| counts.total.decided())
+    };
+    eventually("the counts by the present rules", || total() == 2).await;
+}
