@@ -9,6 +9,9 @@
 //! - Samplers above all rings end once they hold nothing, and no other sampler holds anything for
 //!   them.
 //!
+//! If the samplers have newer rings than the status, it was restored from a backup. Then, as without
+//! a status, a list begins with all rings that there may have been.
+//!
 //! A sampler that does not report delays these steps, whether or not its pod is Ready: it may know
 //! traces.
 
@@ -40,7 +43,8 @@ pub struct SamplerReading {
 pub struct ScalingState<'a> {
     /// The number of samplers in the spec.
     pub wanted: u16,
-    /// The rings in the status. None for a new stack, or if the status was lost.
+    /// The rings in the status. None for a new stack, or if the status was lost. Older than those of
+    /// the samplers if it was restored.
     pub rings: Option<&'a SamplerRings>,
     /// The number of samplers that run.
     pub replicas: u16,
@@ -68,11 +72,16 @@ pub struct ScalingPlan {
 /// status first.
 #[must_use]
 pub fn plan(state: &ScalingState<'_>, now: Timestamp) -> ScalingPlan {
-    let Some(scaling) = Scaling::of(state) else {
-        // If samplers run, the status was lost. They may have had any rings.
+    let readings = state.readings.iter().flatten();
+    let newest = readings.map(|it| it.rings_generation).max();
+    let newest = newest.unwrap_or_default();
+    let is_present = |scaling: &Scaling<'_>| scaling.rings.generation >= newest;
+    let Some(scaling) = Scaling::of(state).filter(is_present) else {
+        // If samplers run, the status was lost, or restored from a backup. They may have had any
+        // rings since, and would ignore older ones than they have.
         let running = state.replicas.max(1);
         return ScalingPlan {
-            rings: successor(None, (1..=running).map(u32::from).collect(), now),
+            rings: successor(newest, (1..=running).map(u32::from).collect(), now),
             replicas: running.max(state.wanted),
             is_complete: false,
         };
@@ -80,7 +89,7 @@ pub fn plan(state: &ScalingState<'_>, now: Timestamp) -> ScalingPlan {
     let rings = scaling.rings;
     if let Some(members) = scaling.next_members() {
         return ScalingPlan {
-            rings: successor(Some(rings), members, now),
+            rings: successor(rings.generation, members, now),
             replicas: scaling.running.max(state.wanted),
             is_complete: false,
         };
@@ -190,13 +199,12 @@ impl<'a> Scaling<'a> {
     }
 }
 
-/// Rings that replace the former ones. Their generation is also greater than that of rings that the
+/// Rings that replace those of a generation. Theirs is also greater than that of rings that the
 /// status had before it was lost.
-fn successor(former: Option<&SamplerRings>, members: Vec<u32>, now: Timestamp) -> SamplerRings {
-    let next = former.map_or(1, |former| former.generation.saturating_add(1));
+fn successor(former: u64, members: Vec<u32>, now: Timestamp) -> SamplerRings {
     let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
     SamplerRings {
-        generation: next.max(now),
+        generation: former.saturating_add(1).max(now),
         members,
     }
 }

@@ -92,13 +92,29 @@ fn lost_status_allows_for_all_rings() {
 }
 
 #[test]
+fn restored_status_allows_for_all_rings() {
+    let newer = SamplerReading {
+        rings_generation: GENERATION + 5,
+        ..idle()
+    };
+    let mut case = Case::new(3, &[1], vec![Some(newer), None]);
+    let plan = case.plan();
+    assert_eq!((plan.rings.members, plan.replicas), (vec![1, 2], 3));
+    assert_eq!(plan.rings.generation, GENERATION + 6);
+    assert!(!plan.is_complete);
+    // Samplers that are behind are the usual case.
+    case.readings[0] = Some(idle());
+    assert_eq!(case.step(), (vec![1], 3));
+}
+
+#[test]
 fn later_rings_have_greater_generations() {
     let wanted = Case::new(1, &[3], vec![None, None, None]);
     assert_eq!(wanted.plan().rings.generation, GENERATION + 1);
     let now = Timestamp::from_millisecond(1_800_000_000_000).unwrap();
-    let later = successor(Some(&rings(&[1])), vec![2], now);
+    let later = successor(GENERATION, vec![2], now);
     assert_eq!(later.generation, 1_800_000_000_000);
-    let first = successor(None, vec![1], now);
+    let first = successor(0, vec![1], now);
     assert_eq!(first.generation, 1_800_000_000_000);
 }
 
