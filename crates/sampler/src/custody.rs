@@ -18,10 +18,7 @@ pub(crate) mod transfer;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
 };
 
 use spoor_traces::{Forwarder, JournalId, is_journal_file};
@@ -76,8 +73,8 @@ impl Custody {
 pub(crate) struct CustodyFolder {
     journal: PathBuf,
     forwarder: Forwarder,
-    /// The bytes of the files that another sampler should get back.
-    held_bytes: AtomicU64,
+    /// The owners of the custodies that are not stale, each with their bytes.
+    held: parking_lot::Mutex<Vec<(u16, u64)>>,
     /// Held while custodies change, including while one arrives: no two are given the same room,
     /// and none is removed while it is counted or opened.
     pub(crate) turn: Arc<Mutex<()>>,
@@ -89,7 +86,7 @@ impl CustodyFolder {
         Self {
             journal,
             forwarder,
-            held_bytes: AtomicU64::new(0),
+            held: parking_lot::Mutex::default(),
             turn: Arc::default(),
         }
     }
@@ -99,9 +96,14 @@ impl CustodyFolder {
         &self.journal
     }
 
-    /// The bytes of the files that another sampler should get back.
+    /// The bytes of the files that another sampler should get back. One that is in no ring does not
+    /// come back: its traces are decided when this sampler leaves.
     pub(crate) fn held_bytes(&self) -> u64 {
-        self.held_bytes.load(Relaxed)
+        let rings = self.forwarder.rings();
+        let is_member = |owner| rings.as_ref().is_none_or(|rings| rings.has_member(owner));
+        let held = self.held.lock();
+        let held = held.iter().filter(|(owner, _)| is_member(*owner));
+        held.map(|(_, bytes)| *bytes).sum()
     }
 
     /// The folder in which this sampler's own files arrive.
@@ -219,16 +221,17 @@ impl CustodyFolder {
 
     /// Lowers the journal's limit by the size of all custodies. None may be arriving.
     pub(crate) fn update_room(&self) -> io::Result<()> {
-        let mut held = 0;
-        let mut stale = 0;
+        let mut reserved = 0;
+        let mut held = Vec::new();
         for custody in self.all()? {
-            match custody.is_stale {
-                true => stale += size(&custody.folder)?,
-                false => held += size(&custody.folder)?,
+            let bytes = size(&custody.folder)?;
+            reserved += bytes;
+            if !custody.is_stale {
+                held.push((custody.owner, bytes));
             }
         }
-        self.held_bytes.store(held, Relaxed);
-        self.forwarder.set_reserved(held + stale);
+        *self.held.lock() = held;
+        self.forwarder.set_reserved(reserved);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use spoor_traces::{ForwarderSettings, JournalSettings};
+use spoor_traces::{ForwarderSettings, JournalSettings, PeerSettings, Rings};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,10 @@ fn custodies(folder: &TempDir) -> CustodyFolder {
         journal: Some(JournalSettings {
             folder: folder.path().to_owned(),
             max_bytes: 1 << 20,
+        }),
+        peers: Some(PeerSettings {
+            own: 0,
+            rings: None,
         }),
         ..ForwarderSettings::default()
     };
@@ -69,6 +73,18 @@ async fn stale_custody_is_not_kept_again() {
     }
     assert_eq!(custodies.held_bytes(), 0);
     assert_eq!(custodies.all().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn sampler_of_no_ring_does_not_come_back() {
+    let folder = TempDir::new().unwrap();
+    let custodies = custodies(&folder);
+    arrive(&custodies, 2, Some((FIRST, 7)));
+    for (generation, members, bytes) in [(1, 3, 10), (2, 2, 0), (3, 3, 10)] {
+        let rings = Rings::new(generation, &[members]).unwrap();
+        assert!(custodies.forwarder.set_rings(rings));
+        assert_eq!(custodies.held_bytes(), bytes, "{members} members");
+    }
 }
 
 #[tokio::test]
