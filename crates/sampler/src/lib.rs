@@ -14,6 +14,7 @@
 
 mod args;
 mod custody;
+mod grace;
 mod in_force;
 mod metrics;
 mod otlp;

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     PeersSettings,
     custody::CustodyFolder,
+    grace::FORWARD_GRACE,
     phase::{Phase, Phases},
     rings::{self, AdoptError, RingsFile},
 };
@@ -48,8 +49,6 @@ const MAX_MESSAGE_BYTES: usize = 32 << 20;
 /// The time for which ordinal 0 without a file waits for rings. A control plane that starts at the
 /// same time is connected much sooner.
 const MAX_LEARNING_TIME: Duration = Duration::from_secs(60);
-/// The time for the last spans to reach their peers at a shutdown.
-const FORWARD_GRACE: Duration = Duration::from_secs(5);
 /// The interval of checks for spans that are left at a shutdown.
 const FORWARD_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 

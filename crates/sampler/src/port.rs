@@ -7,11 +7,11 @@ use spoor_runtime::{CutOff, Health, Limits, Listener, Sockets, bind};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::phase::{Phase, Phases};
+use crate::{
+    grace::REQUEST_GRACE,
+    phase::{Phase, Phases},
+};
 
-/// The time that requests in flight have to finish once the port closes. They end when their spans
-/// are accepted.
-const REQUEST_GRACE: Duration = Duration::from_secs(5);
 /// The delay after a failure to listen again.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
 

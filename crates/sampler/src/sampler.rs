@@ -2,7 +2,7 @@
 
 mod shutdown;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use opentelemetry_sdk::Resource;
 use spoor_runtime::{
@@ -12,17 +12,18 @@ use spoor_telemetry::{
     control_stream::{Intervals, keep_connected},
     export::{self, ExporterError},
 };
-use spoor_traces::{Forwarder, ForwarderSettings, JournalError, PeerSettings, Recovery};
+use spoor_traces::{Forwarder, ForwarderSettings, JournalError, PeerSettings, Recovery, Rings};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
 use crate::{
-    ControlSettings, SamplerSettings,
+    ControlSettings, PeersSettings, SamplerSettings,
     custody::{self, CustodyFolder},
+    grace::OPS_GRACE,
     in_force::{HeldRules, RulesInForce},
     metrics::Metrics,
     otlp,
-    peers::{self, Deposits, Peers, PeersTokenError, Token},
+    peers::{self, Peers, PeersTokenError, Token},
     phase::{Phase, Phases},
     port::Port,
     readiness::Readiness,
@@ -31,10 +32,8 @@ use crate::{
     send::{SendCounts, Sender},
     stream::RuleSessions,
 };
-use shutdown::{decide_custodies, finish_forwarding, finish_sending, log_panic, log_unsent};
+use shutdown::{Shutdown, Task};
 
-/// The time that scrapes in progress have at a shutdown.
-const OPS_GRACE: Duration = Duration::from_secs(1);
 /// The most connections and requests of peers, of which there are at most 63. Each has one call in
 /// progress, besides those that it has stopped waiting for.
 const MAX_PEER_REQUESTS: usize = 256;
@@ -97,81 +96,53 @@ impl Sampler {
         // First, since a port in use is found at once, and connections may wait in the kernel.
         let listener = bind(settings.listen, "--listen")?;
         let ops = bind(settings.ops_listen, "--ops-listen")?;
-        let peers_listener = settings.peers.as_ref();
-        let peers_listener = peers_listener.map(|peers| bind(peers.listen, PEERS_LISTEN));
-        let peers_listener = peers_listener.transpose()?;
-        let token = settings.peers.as_ref();
-        let token = token.map(|peers| Token::load(&peers.token_file));
-        let token = token.transpose()?;
+        let peers_port = settings.peers.as_ref().map(bind_peers).transpose()?;
         let exporter = export::otlp(&settings.output, &Resource::builder_empty().build())?;
-        let mut forwarder = settings.forwarder;
-        let journal = forwarder.journal.as_ref();
-        let file = journal.map(|journal| RulesFile::in_folder(&journal.folder));
-        let rings = journal.map(|journal| RingsFile::in_folder(&journal.folder));
-        let saved = file.as_ref().and_then(RulesFile::load_if_valid);
-        let held = saved.as_ref().map(HeldRules::from);
-        forwarder.rules = saved.map(|rules| (rules.version, rules.table));
-        let peers = settings.peers.zip(rings).map(|(peers, file)| {
-            let saved = file.load();
-            forwarder.peers = Some(PeerSettings {
-                own: peers.own,
-                // Former rings may have ended while any other sampler was unavailable.
-                rings: saved.clone().filter(|_| peers.own == 0),
-            });
-            (peers, (file, saved))
-        });
-        let stop_forwarder = CancellationToken::new();
-        let stop = stop_forwarder.clone();
-        let settings_of_forwarder = forwarder.clone();
-        // Only if the folder is deleted with the pod may peers keep its files. If a folder that
-        // outlives the pod is empty, they have none.
-        let ephemeral = forwarder.journal.as_ref().map(|it| it.folder.clone());
-        let ephemeral = ephemeral.filter(|_| forwarder.decides_at_shutdown && peers.is_some());
-        if let Some(folder) = &ephemeral {
-            custody::remove_incomplete(folder).map_err(|source| JournalError::Open {
-                path: folder.clone(),
-                source,
-            })?;
-        }
-        let is_journal_open = ephemeral.as_deref().is_none_or(custody::has_journal);
-        let forwarder = match is_journal_open {
-            true => Forwarder::start(forwarder, stop)?,
-            false => Forwarder::start_without_journal(forwarder, stop),
-        };
-        if file.is_some() && is_journal_open {
-            log_recovery(forwarder.recovery());
-        }
+        let mut of_forwarder = settings.forwarder;
+        let (rules_file, held) = load_rules(&mut of_forwarder);
+        let rings = settings.peers.as_ref();
+        let rings = rings.and_then(|peers| load_rings(peers.own, &mut of_forwarder));
+        let Opened {
+            forwarder,
+            stop_forwarder,
+            custody,
+            is_journal_open,
+        } = open(of_forwarder.clone())?;
         let phases = Phases::default();
-        let custody = ephemeral.map(|folder| CustodyFolder::new(folder, forwarder.clone()));
-        let custody = custody.map(Arc::new);
-        let peers = peers.zip(token).map(|((peers, file), token)| {
-            Arc::new(Peers::new(
-                (peers, token),
-                forwarder.clone(),
-                file,
-                phases.clone(),
-                (custody, is_journal_open),
-            ))
-        });
-        let rules = Arc::new(RulesInForce::new(forwarder.clone(), file, held));
+        let peers = match (settings.peers, peers_port, rings) {
+            (Some(settings), Some((sockets, token)), Some(file)) => {
+                let peers = Peers::new(
+                    (settings, token),
+                    forwarder.clone(),
+                    file,
+                    phases.clone(),
+                    (custody, is_journal_open),
+                );
+                Some((sockets, Arc::new(peers)))
+            }
+            _ => None,
+        };
+        let rules = Arc::new(RulesInForce::new(forwarder.clone(), rules_file, held));
+        let shared_peers = peers.as_ref().map(|(_, peers)| Arc::clone(peers));
         let identity = (settings.stack, settings.instance);
-        let in_force = (Arc::clone(&rules), peers.clone());
+        let in_force = (Arc::clone(&rules), shared_peers.clone());
         let stream = settings
             .control
             .map(|control| sessions(control, identity, in_force))
             .transpose()?;
         let counts = SendCounts::default();
+        let of_rules = Arc::clone(&rules);
         Ok(Self {
             listen: settings.listen,
             listener,
             ops,
             stop_forwarder,
             readiness: Readiness::new(phases.clone(), Arc::clone(&rules), stream.is_some()),
-            metrics: Metrics::new(&forwarder, &counts, Arc::clone(&rules), peers.as_deref()),
+            metrics: Metrics::new(&forwarder, &counts, of_rules, shared_peers.as_deref()),
             sender: Sender::new(forwarder.clone(), exporter, counts),
-            peers: peers_listener.zip(peers),
+            peers,
             phases,
-            settings: settings_of_forwarder,
+            settings: of_forwarder,
             forwarder,
             rules,
             stream,
@@ -205,90 +176,118 @@ impl Sampler {
         let (phases, listen) = (self.phases, ("--listen", self.listen));
         let otlp = Port::new(listen, self.listener, otlp::router(&self.forwarder).await?);
         let (peers_port, peers) = match self.peers {
-            Some((sockets, peers)) => {
-                let router = peers::router(Arc::clone(&peers)).await?;
-                let port = Port::new((PEERS_LISTEN, peers.listen()), sockets, router);
-                (Some(port.limits(peer_limits())), Some(peers))
-            }
+            Some((sockets, peers)) => (Some(peers_port(sockets, &peers).await?), Some(peers)),
             None => (None, None),
         };
         match &peers {
             Some(peers) => peers.update_phase(),
             None => phases.enter(|| Phase::Serving),
         }
-        let (give_up, stop_calls, stop_stream, stop_ops) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
         let (metrics, readiness) = (self.metrics, self.readiness);
-        let (settings, rules, sender) = (self.settings, self.rules, self.sender);
         let ops = ops_router(move || metrics.text(), move || readiness.check());
-        let ops = ops_listener(self.ops, ops).serve(OPS_GRACE, stop_ops.clone());
-        let ops = tokio::spawn(ops);
-        let stream = self.stream.map(|sessions| {
-            let stop = stop_stream.clone();
-            tokio::spawn(follow_rules(sessions, stop))
-        });
-        let sending = tokio::spawn(sender.clone().run(give_up.clone()));
-        let calls = peers.clone();
-        let mut calls = calls.map(|peers| tokio::spawn(peers.call_all(stop_calls.clone())));
-        let leaving = async {
-            let restoring = restore(peers.as_deref(), &settings, &rules);
-            let restored = shutdown.run_until_cancelled(restoring).await;
-            let restored = restored.unwrap_or(Ok(()));
-            if restored.is_ok() {
-                shutdown.cancelled().await;
-            }
-            phases.enter(|| Phase::Leaving);
-            restored
+        let ops = ops_listener(self.ops, ops);
+        let (sender, stream, callers) = (self.sender.clone(), self.stream, peers.clone());
+        let (settings, rules) = (self.settings, self.rules);
+        let shutting_down = Shutdown {
+            ops: Task::spawn(|stop| ops.serve(OPS_GRACE, stop)),
+            stream: stream.map(|sessions| Task::spawn(|stop| follow_rules(sessions, stop))),
+            sending: Task::spawn(|stop| sender.run(stop)),
+            calls: callers.map(|peers| Task::spawn(|stop| peers.call_all(stop))),
+            forwarder: self.forwarder,
+            stop_forwarder: self.stop_forwarder,
+            sender: self.sender,
+            peers: peers.clone(),
+            settings: settings.clone(),
         };
+        let restoring = restore(peers.as_deref(), &settings, &rules);
         let (served, peers_served, restored) = tokio::join!(
             otlp.serve(&phases, |phase| phase == Phase::Serving),
             serve_peers(peers_port, &phases),
-            leaving,
+            leave(restoring, &phases, &shutdown),
         );
         // The journal is complete once the last request has ended.
-        let mut deposits = Deposits::default();
-        if let Some(peers) = peers.as_ref().filter(|peers| peers.custody.is_some()) {
-            peers.finish_all().await;
-            // A call could discard the files that are deposited now.
-            stop_calls.cancel();
-            if let Some(calls) = calls.take() {
-                log_panic(calls.await);
-            }
-            deposits = peers.deposit_all().await;
-        }
-        if deposits.has_own {
-            self.forwarder.give_up();
-            give_up.cancel();
-        }
-        // After the last request, whose spans are decided, too.
-        self.stop_forwarder.cancel();
-        tokio::join!(
-            finish_sending(sending, give_up),
-            finish_forwarding(peers.as_deref().filter(|_| calls.is_some())),
-            decide_custodies(deposits.left, &settings, &sender),
-        );
-        stop_calls.cancel();
-        if let Some(calls) = calls {
-            log_panic(calls.await);
-        }
-        self.forwarder.give_up();
-        if !deposits.has_own {
-            log_unsent(&self.forwarder);
-        }
-        // After the last decision, which the final report contains.
-        stop_stream.cancel();
-        if let Some(stream) = stream {
-            log_panic(stream.await);
-        }
-        stop_ops.cancel();
-        log_panic(ops.await);
+        shutting_down.run().await;
         served.and(peers_served)?;
         Ok(restored?)
     }
+}
+
+/// Binds the port for the peers, and reads the token for their calls.
+fn bind_peers(settings: &PeersSettings) -> Result<(Sockets, Token), SamplerError> {
+    let sockets = bind(settings.listen, PEERS_LISTEN)?;
+    Ok((sockets, Token::load(&settings.token_file)?))
+}
+
+/// Loads the saved rules, by which the forwarder decides from its start.
+fn load_rules(settings: &mut ForwarderSettings) -> (Option<RulesFile>, Option<HeldRules>) {
+    let journal = settings.journal.as_ref();
+    let file = journal.map(|journal| RulesFile::in_folder(&journal.folder));
+    let saved = file.as_ref().and_then(RulesFile::load_if_valid);
+    let held = saved.as_ref().map(HeldRules::from);
+    settings.rules = saved.map(|rules| (rules.version, rules.table));
+    (file, held)
+}
+
+/// Loads the saved rings of a sampler with this ordinal. `None` without a journal, which peers
+/// require.
+fn load_rings(own: u16, settings: &mut ForwarderSettings) -> Option<(RingsFile, Option<Rings>)> {
+    let file = RingsFile::in_folder(&settings.journal.as_ref()?.folder);
+    let saved = file.load();
+    settings.peers = Some(PeerSettings {
+        own,
+        // Former rings may have ended while any other sampler was unavailable.
+        rings: saved.clone().filter(|_| own == 0),
+    });
+    Some((file, saved))
+}
+
+/// A forwarder that has started.
+struct Opened {
+    forwarder: Forwarder,
+    /// Stops the forwarder once the last request has ended.
+    stop_forwarder: CancellationToken,
+    /// The custodies for other samplers, if the journal's folder ends with the pod.
+    custody: Option<Arc<CustodyFolder>>,
+    is_journal_open: bool,
+}
+
+/// Starts the forwarder, without its journal if a peer may have the files.
+fn open(settings: ForwarderSettings) -> Result<Opened, JournalError> {
+    let stop_forwarder = CancellationToken::new();
+    let folder = settings.journal.as_ref();
+    let folder = folder.map(|journal| journal.folder.clone());
+    let has_journal = folder.is_some();
+    // Only if the folder is deleted with the pod may peers keep its files. If a folder that outlives
+    // the pod is empty, they have none.
+    let ephemeral = folder.filter(|_| settings.decides_at_shutdown && settings.peers.is_some());
+    if let Some(folder) = &ephemeral {
+        custody::remove_incomplete(folder).map_err(|source| JournalError::Open {
+            path: folder.clone(),
+            source,
+        })?;
+    }
+    let is_journal_open = ephemeral.as_deref().is_none_or(custody::has_journal);
+    let stop = stop_forwarder.clone();
+    let forwarder = match is_journal_open {
+        true => Forwarder::start(settings, stop)?,
+        false => Forwarder::start_without_journal(settings, stop),
+    };
+    if has_journal && is_journal_open {
+        log_recovery(forwarder.recovery());
+    }
+    let custody = ephemeral.map(|folder| CustodyFolder::new(folder, forwarder.clone()));
+    Ok(Opened {
+        forwarder,
+        stop_forwarder,
+        custody: custody.map(Arc::new),
+        is_journal_open,
+    })
+}
+
+async fn peers_port(sockets: Sockets, peers: &Arc<Peers>) -> Result<Port, ReflectionError> {
+    let router = peers::router(Arc::clone(peers)).await?;
+    let port = Port::new((PEERS_LISTEN, peers.listen()), sockets, router);
+    Ok(port.limits(peer_limits()))
 }
 
 fn peer_limits() -> Limits {
@@ -305,6 +304,22 @@ async fn serve_peers(port: Option<Port>, phases: &Phases) -> Result<(), CutOff> 
         Some(port) => port.serve(phases, |phase| phase != Phase::Leaving).await,
         None => Ok(()),
     }
+}
+
+/// Restores the journal, and then waits for the shutdown. If the journal cannot be opened, the
+/// sampler leaves at once.
+async fn leave(
+    restoring: impl Future<Output = Result<(), JournalError>>,
+    phases: &Phases,
+    shutdown: &CancellationToken,
+) -> Result<(), JournalError> {
+    let restored = shutdown.run_until_cancelled(restoring).await;
+    let restored = restored.unwrap_or(Ok(()));
+    if restored.is_ok() {
+        shutdown.cancelled().await;
+    }
+    phases.enter(|| Phase::Leaving);
+    restored
 }
 
 /// Opens the journal if it is not open, with the files that a peer may keep.

@@ -57,8 +57,9 @@ const CA_FOLDER: &str = "/etc/spoor/ca";
 const AUDIENCE: &str = "spoor.dev";
 /// The kubelet renews the token when a fifth of this time is left.
 const TOKEN_SECONDS: i64 = 3600;
-/// The sampler ends within 53 s of SIGTERM: 5 s for requests, 5 s for what is in progress, 22 s to
-/// give its journal to a peer, 15 s for sending if none takes it, 6 s for the rest.
+/// The sampler ends within 50 s of SIGTERM, besides the time that its disk takes
+/// (`crates/sampler/src/grace.rs`): 5 s for requests, 5 s for what is in progress, 22 s to give its
+/// journal to a peer, 15 s for sending if none takes it, 3 s for the rest.
 const GRACE_SECONDS: i64 = 60;
 const MIB: u64 = 1 << 20;
 

@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::{
-    FORWARD_CHECK_INTERVAL, FORWARD_GRACE, Peers,
+    FORWARD_CHECK_INTERVAL, Peers,
     client::{CALL_DEADLINE, Client, connect},
 };
 use crate::{
     custody::{Custody, CustodyFolder, remove, remove_incomplete, transfer},
+    grace::{DEPOSIT_GRACE, FORWARD_GRACE, UNDO_GRACE},
     in_force::RulesInForce,
     sampler::log_recovery,
 };
@@ -36,10 +37,6 @@ const MAX_SEARCH_TIME: Duration = Duration::from_secs(60);
 const SEARCH_INTERVAL: Duration = Duration::from_millis(200);
 /// The time for its own files to arrive: a journal of a gigabyte on a slow network.
 const MAX_TRANSFER_TIME: Duration = Duration::from_secs(60);
-/// The time at a shutdown for depositing files with peers. No single deposit may take longer.
-pub(super) const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
-/// The time to undo a deposit that has no response.
-const UNDO_GRACE: Duration = Duration::from_secs(2);
 /// The delay after a failure to save the rings.
 const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 

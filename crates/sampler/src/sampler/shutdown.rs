@@ -1,44 +1,129 @@
 //! The steps of a shutdown.
 
-use std::time::Duration;
+use std::sync::Arc;
 
+use spoor_runtime::CutOff;
 use spoor_traces::{Forwarder, ForwarderSettings, JournalSettings};
 use tokio::{
     task::{JoinHandle, JoinSet, spawn_blocking},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     custody::{self, Custody},
-    peers::Peers,
+    grace::SEND_GRACE,
+    peers::{Deposits, Peers},
     saved::RulesFile,
     send::Sender,
 };
 
-/// The time to send the last spans. Kubernetes allows 60 s for everything.
-const SEND_GRACE: Duration = Duration::from_secs(15);
+/// A task with the token that stops it.
+pub(super) struct Task<T> {
+    stop: CancellationToken,
+    handle: JoinHandle<T>,
+}
 
-pub(super) async fn finish_forwarding(peers: Option<&Peers>) {
+impl<T: Send + 'static> Task<T> {
+    pub(super) fn spawn<F>(work: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let handle = tokio::spawn(work(stop.clone()));
+        Self { stop, handle }
+    }
+
+    /// Stops the task, and waits for its end.
+    async fn end(self) {
+        self.stop.cancel();
+        log_panic(self.handle.await);
+    }
+}
+
+/// The parts of a running sampler that end one after another.
+pub(super) struct Shutdown {
+    pub(super) forwarder: Forwarder,
+    pub(super) stop_forwarder: CancellationToken,
+    /// The settings of the forwarder, for those that decide in its place on files of others.
+    pub(super) settings: ForwarderSettings,
+    pub(super) sender: Sender,
+    pub(super) peers: Option<Arc<Peers>>,
+    pub(super) sending: Task<()>,
+    /// The calls to peers.
+    pub(super) calls: Option<Task<()>>,
+    /// The stream of rules.
+    pub(super) stream: Option<Task<()>>,
+    pub(super) ops: Task<Result<(), CutOff>>,
+}
+
+impl Shutdown {
+    /// Shuts down after the last request.
+    pub(super) async fn run(self) {
+        let (forwarder, sending) = (self.forwarder, self.sending);
+        let (peers, mut calls) = (self.peers, self.calls);
+        let deposits = match peers.as_ref().filter(|peers| peers.custody.is_some()) {
+            Some(peers) => deposit(peers, calls.take()).await,
+            None => Deposits::default(),
+        };
+        let has_deposited = deposits.has_own;
+        if has_deposited {
+            forwarder.give_up();
+            sending.stop.cancel();
+        }
+        // After the last request, whose spans are decided, too.
+        self.stop_forwarder.cancel();
+        let deadline = Instant::now() + SEND_GRACE;
+        tokio::join!(
+            finish_sending(sending, deadline),
+            finish_forwarding(peers.as_deref().filter(|_| calls.is_some())),
+            decide_custodies(deposits.left, &self.settings, &self.sender),
+        );
+        if let Some(calls) = calls {
+            calls.end().await;
+        }
+        forwarder.give_up();
+        if !has_deposited {
+            log_unsent(&forwarder);
+        }
+        // After the last decision, which the final report contains.
+        if let Some(stream) = self.stream {
+            stream.end().await;
+        }
+        self.ops.end().await;
+    }
+}
+
+/// Gives the files to peers.
+async fn deposit(peers: &Arc<Peers>, calls: Option<Task<()>>) -> Deposits {
+    peers.finish_all().await;
+    // A call could discard the files that are deposited now.
+    if let Some(calls) = calls {
+        calls.end().await;
+    }
+    peers.deposit_all().await
+}
+
+async fn finish_forwarding(peers: Option<&Peers>) {
     if let Some(peers) = peers {
         peers.finish_forwarding().await;
     }
 }
 
-/// Waits until all spans are sent, or the grace period ends.
-pub(super) async fn finish_sending(mut sending: JoinHandle<()>, give_up: CancellationToken) {
-    let ended = match timeout(SEND_GRACE, &mut sending).await {
+/// Waits until all spans are sent, or the deadline.
+async fn finish_sending(mut sending: Task<()>, deadline: Instant) {
+    let ended = match timeout_at(deadline, &mut sending.handle).await {
         Ok(ended) => ended,
         Err(_) => {
-            give_up.cancel();
-            sending.await
+            sending.stop.cancel();
+            sending.handle.await
         }
     };
     log_panic(ended);
 }
 
 /// Logs what is left at the end of a shutdown.
-pub(super) fn log_unsent(forwarder: &Forwarder) {
+fn log_unsent(forwarder: &Forwarder) {
     let bytes = forwarder.backlog().bytes;
     let traces_waiting = forwarder.totals().traces_gathering;
     let pending = forwarder.forward_pending().into_iter();
@@ -65,11 +150,7 @@ pub(super) fn log_unsent(forwarder: &Forwarder) {
 
 /// Decides on the traces in the files of other samplers that no peer keeps, and sends those that are
 /// kept.
-pub(super) async fn decide_custodies(
-    custodies: Vec<Custody>,
-    settings: &ForwarderSettings,
-    sender: &Sender,
-) {
+async fn decide_custodies(custodies: Vec<Custody>, settings: &ForwarderSettings, sender: &Sender) {
     let mut deciding = JoinSet::new();
     for custody in custodies {
         let rules = RulesFile::in_folder(&custody.folder).load_if_valid();
@@ -97,16 +178,17 @@ async fn decide_custody(custody: Custody, settings: ForwarderSettings, sender: S
         owner,
         "no peer keeps the files of a sampler; deciding on its traces"
     );
-    let (shutdown, give_up) = (CancellationToken::new(), CancellationToken::new());
-    let stop = shutdown.clone();
-    let forwarder = match spawn_blocking(move || Forwarder::start(settings, stop)).await {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let forwarder = match spawn_blocking(move || Forwarder::start(settings, stopped)).await {
         Ok(Ok(forwarder)) => forwarder,
         Ok(Err(error)) => return tracing::error!(%error, owner, "cannot open the files"),
         Err(error) => return tracing::error!(%error, owner, "a task has panicked"),
     };
-    shutdown.cancel();
-    let sending = tokio::spawn(sender.with(forwarder.clone()).run(give_up.clone()));
-    finish_sending(sending, give_up).await;
+    stop.cancel();
+    let deadline = Instant::now() + SEND_GRACE;
+    let sender = sender.with(forwarder.clone());
+    finish_sending(Task::spawn(|stop| sender.run(stop)), deadline).await;
     forwarder.give_up();
     log_unsent(&forwarder);
     if let Err(error) = custody::remove(&custody.folder) {
@@ -114,7 +196,7 @@ async fn decide_custody(custody: Custody, settings: ForwarderSettings, sender: S
     }
 }
 
-pub(super) fn log_panic<T>(ended: Result<T, tokio::task::JoinError>) {
+fn log_panic<T>(ended: Result<T, tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a task has panicked");
     }

@@ -14,7 +14,8 @@ use tonic::{Status, Streaming, codegen::BoxStream};
 use super::{Server, journal, leaving};
 use crate::{
     custody::{CustodyFolder, transfer},
-    peers::custody::{DEPOSIT_GRACE, id},
+    grace::DEPOSIT_GRACE,
+    peers::custody::id,
     phase::Phase,
 };
 
