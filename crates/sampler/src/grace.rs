@@ -16,7 +16,8 @@ pub(crate) const FORWARD_GRACE: Duration = Duration::from_secs(5);
 pub(crate) const DEPOSIT_GRACE: Duration = Duration::from_secs(20);
 /// The time to undo a deposit that has no response.
 pub(crate) const UNDO_GRACE: Duration = Duration::from_secs(2);
-/// The time to send the last spans.
+/// The time to send the last spans. The files of other samplers that no peer takes are read in the
+/// same time.
 pub(crate) const SEND_GRACE: Duration = Duration::from_secs(15);
 /// The time that scrapes in progress have.
 pub(crate) const OPS_GRACE: Duration = Duration::from_secs(1);

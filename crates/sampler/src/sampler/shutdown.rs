@@ -77,7 +77,7 @@ impl Shutdown {
         tokio::join!(
             finish_sending(sending, deadline),
             finish_forwarding(peers.as_deref().filter(|_| calls.is_some())),
-            decide_custodies(deposits.left, &self.settings, &self.sender),
+            decide_custodies(deposits.left, &self.settings, &self.sender, deadline),
         );
         if let Some(calls) = calls {
             calls.end().await;
@@ -149,8 +149,13 @@ fn log_unsent(forwarder: &Forwarder) {
 }
 
 /// Decides on the traces in the files of other samplers that no peer keeps, and sends those that are
-/// kept.
-async fn decide_custodies(custodies: Vec<Custody>, settings: &ForwarderSettings, sender: &Sender) {
+/// kept, until the deadline.
+async fn decide_custodies(
+    custodies: Vec<Custody>,
+    settings: &ForwarderSettings,
+    sender: &Sender,
+    deadline: Instant,
+) {
     let mut deciding = JoinSet::new();
     for custody in custodies {
         let rules = RulesFile::in_folder(&custody.folder).load_if_valid();
@@ -165,28 +170,35 @@ async fn decide_custodies(custodies: Vec<Custody>, settings: &ForwarderSettings,
             peers: None,
             ..settings.clone()
         };
-        deciding.spawn(decide_custody(custody, settings, sender.clone()));
+        deciding.spawn(decide_custody(custody, settings, sender.clone(), deadline));
     }
     while let Some(decided) = deciding.join_next().await {
         log_panic(decided);
     }
 }
 
-async fn decide_custody(custody: Custody, settings: ForwarderSettings, sender: Sender) {
+async fn decide_custody(
+    custody: Custody,
+    settings: ForwarderSettings,
+    sender: Sender,
+    deadline: Instant,
+) {
     let owner = custody.owner;
     tracing::warn!(
         owner,
         "no peer keeps the files of a sampler; deciding on its traces"
     );
+    // Shuts down from the start, so that it decides on all of them at once.
     let stop = CancellationToken::new();
-    let stopped = stop.clone();
-    let forwarder = match spawn_blocking(move || Forwarder::start(settings, stopped)).await {
-        Ok(Ok(forwarder)) => forwarder,
-        Ok(Err(error)) => return tracing::error!(%error, owner, "cannot open the files"),
-        Err(error) => return tracing::error!(%error, owner, "a task has panicked"),
-    };
     stop.cancel();
-    let deadline = Instant::now() + SEND_GRACE;
+    let starting = spawn_blocking(move || Forwarder::start(settings, stop));
+    let forwarder = match timeout_at(deadline, starting).await {
+        Ok(Ok(Ok(forwarder))) => forwarder,
+        Ok(Ok(Err(error))) => return tracing::error!(%error, owner, "cannot open the files"),
+        Ok(Err(error)) => return tracing::error!(%error, owner, "a task has panicked"),
+        // The files stay, in case the pod does, too.
+        Err(_) => return tracing::error!(owner, "no time to read the files"),
+    };
     let sender = sender.with(forwarder.clone());
     finish_sending(Task::spawn(|stop| sender.run(stop)), deadline).await;
     forwarder.give_up();
@@ -199,5 +211,63 @@ async fn decide_custody(custody: Custody, settings: ForwarderSettings, sender: S
 fn log_panic<T>(ended: Result<T, tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a task has panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{fs, sync::mpsc, time::Duration};
+
+    use axum::body::Bytes;
+    use opentelemetry_sdk::trace::SpanData;
+    use spoor_telemetry::export::{Export, ExportResponse, Sending};
+    use spoor_traces::JournalId;
+    use tempfile::TempDir;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::send::SendCounts;
+
+    struct Accepting;
+
+    impl Export for Accepting {
+        fn encode(&self, _: Vec<SpanData>) -> Bytes {
+            Bytes::new()
+        }
+
+        fn send(&self, _: Bytes) -> Sending<'_> {
+            Box::pin(async { Ok(ExportResponse::default()) })
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_read_in_time_stay() {
+        let folder = TempDir::new().unwrap();
+        let kept = folder.path().join("1");
+        fs::create_dir(&kept).unwrap();
+        let custody = Custody {
+            owner: 1,
+            journal: JournalId::from_bytes([1; 16]),
+            last_record: 1,
+            is_stale: false,
+            folder: kept.clone(),
+        };
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(1);
+        let runtime = runtime.build().unwrap();
+        let (end, ended) = mpsc::channel::<()>();
+        runtime.block_on(async {
+            let (settings, stop) = (ForwarderSettings::default(), CancellationToken::new());
+            let forwarder = Forwarder::start(settings.clone(), stop).unwrap();
+            // Occupies the only thread that could read them.
+            let _occupied = spawn_blocking(move || ended.recv());
+            let sender = Sender::new(forwarder, Arc::new(Accepting), SendCounts::default());
+            let deadline = Instant::now() + Duration::from_millis(10);
+            decide_custodies(vec![custody], &settings, &sender, deadline).await;
+        });
+        drop(end);
+        assert!(kept.exists());
     }
 }
