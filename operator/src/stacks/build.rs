@@ -137,6 +137,9 @@ pub fn build(
 /// Builds the tiers that a stack had before it changed to Spoor's sampler, without rules, so that
 /// they keep every trace. None if the stack does not have that sampler or uses an existing
 /// Collector.
+///
+/// The spec no longer has the `decisionWait` of the tiers. Without rules it has no effect, but if it
+/// was not the default, the rollout regards the deciding tier's pipeline as a new one.
 #[must_use]
 pub fn former_tiers(stack: &Stack, context: &BuildContext) -> Option<CollectorObjects> {
     let (Collector::Managed(managed), Sampler::Spoor(_)) = (&stack.collector, &stack.sampler)
