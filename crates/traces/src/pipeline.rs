@@ -48,9 +48,12 @@ impl Pipeline {
     #[must_use]
     pub fn start(settings: PipelineSettings, shutdown: CancellationToken) -> Self {
         let store = TraceStore::new(settings.store_bytes);
+        let decision_wait = settings.tail.decision_wait;
+        let sampler = TailSampler::new(settings.tail, store.hasher.clone());
         let shared = Arc::new(Shared {
-            decision_wait: settings.tail.decision_wait,
-            sampler: Mutex::new(TailSampler::new(settings.tail, store.hasher.clone())),
+            decision_wait,
+            // A sampler in front of it has the same policies from the same control plane.
+            sampler: Mutex::new(sampler.following_decisions()),
             store,
         });
         let pipeline = Self {

@@ -60,6 +60,8 @@ pub(crate) struct TailSampler {
     timers: Timers,
     decisions: Decisions,
     counts: Counts,
+    /// Traces that a sampler before this one has kept are kept, and not counted again.
+    follows_decisions: bool,
     /// After a replay, the time before which no trace is due.
     due_from: Option<Instant>,
     /// Traces that are due later than this wait, since peers may have spans of them.
@@ -90,6 +92,7 @@ impl TailSampler {
             timers: Timers::new(),
             decisions: Decisions::new(max_decisions(&settings), DECISION_RETENTION),
             counts: Counts::default(),
+            follows_decisions: false,
             hasher,
             settings,
             table: TailTable::default(),
@@ -99,6 +102,15 @@ impl TailSampler {
             last_kept_immediately: None,
             refused_bytes: None,
             totals: Totals::default(),
+        }
+    }
+
+    /// Keeps the traces that a sampler before this one has kept, by the same policy, without deciding
+    /// and counting again.
+    pub(crate) fn following_decisions(self) -> Self {
+        Self {
+            follows_decisions: true,
+            ..self
         }
     }
 

@@ -13,9 +13,7 @@ use crate::{
     tail::Head,
 };
 
-/// The attribute of the root span with the rule because of which its trace was kept. The
-/// Collector's tail sampler uses this name for its own policies.
-const POLICY: &str = "tailsampling.policy";
+const POLICY: &str = KeepReason::ATTRIBUTE;
 /// The keys of `Span.trace_state` and `Span.attributes`.
 const TRACE_STATE_FIELD: u8 = 3 << 3 | 2;
 const ATTRIBUTE_FIELD: u8 = 9 << 3 | 2;

@@ -44,17 +44,12 @@ pub(super) fn decide<'t>(
     if table.is_empty() {
         return Decided::without_policy(KeepReason::NoPolicy);
     }
-    let roots = spans
-        .iter()
-        .filter(|(_, span)| span.signature.contains(Signature::ROOT));
-    // A trace may have several roots, but gets one decision. The Collector applies the policies of
-    // every root (docs/tail-rules.md).
-    let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
+    let Some(root) = root_of(spans) else {
         // Without a root, the service and so the policy are unknown. The Collector keeps such a
         // trace, too.
         return Decided::without_policy(KeepReason::NoRoot);
     };
-    let Some((decided_by, policy)) = policy_for(table, *root) else {
+    let Some((decided_by, policy)) = policy_for(table, root) else {
         return Decided::without_policy(KeepReason::NoPolicy);
     };
     let name = decided_by.name;
@@ -63,12 +58,67 @@ pub(super) fn decide<'t>(
             policy: name.clone(),
             rule: rule.name.clone(),
         }),
-        None => otherwise(name, policy, id, *root, spans),
+        None => otherwise(name, policy, id, root, spans),
     };
     Decided {
         kept,
         policy: Some(decided_by),
     }
+}
+
+/// As [`decide`], unless a sampler before this one has kept the trace by the policy that would decide
+/// on it here. That sampler has counted the decision.
+pub(super) fn follow_or_decide<'t>(
+    table: &'t TailTable,
+    resources: &mut ResourceRules,
+    id: TraceId,
+    spans: &[WaitingSpan<'_>],
+) -> Decided<'t> {
+    match kept_before(table, spans) {
+        Some(kept) => Decided::without_policy(kept),
+        None => decide(table, resources, id, spans),
+    }
+}
+
+/// The reason of a sampler before this one, according to the root, if the policy here has it, too.
+fn kept_before(table: &TailTable, spans: &[WaitingSpan<'_>]) -> Option<KeepReason> {
+    let (segment, root) = root_of(spans)?;
+    let mut recorded = None;
+    span_attributes(segment.body(root), |name, value| {
+        if name == KeepReason::ATTRIBUTE.as_bytes()
+            && let Value::Text(text) = value
+        {
+            recorded = Some(text);
+        }
+    });
+    let recorded = std::str::from_utf8(recorded?).ok()?;
+    let (name, reason) = recorded.split_once('/')?;
+    let (decides, policy) = policy_for(table, (segment, root))?;
+    if decides.name.as_str() != name {
+        return None;
+    }
+    let name = decides.name.clone();
+    match reason {
+        "otherwise" => Some(KeepReason::Otherwise {
+            policy: name,
+            rate: policy.otherwise(),
+        }),
+        "head" => Some(KeepReason::Head { policy: name }),
+        rule => {
+            let mut rules = policy.keep().iter().map(|rule| &rule.name);
+            let rule = rules.find(|known| known.as_str() == rule)?.clone();
+            Some(KeepReason::Rule { policy: name, rule })
+        }
+    }
+}
+
+/// The root of a trace. It may have several, but gets one decision. The Collector applies the
+/// policies of every root (docs/tail-rules.md).
+fn root_of<'a>(spans: &[WaitingSpan<'a>]) -> Option<WaitingSpan<'a>> {
+    let roots = spans
+        .iter()
+        .filter(|(_, span)| span.signature.contains(Signature::ROOT));
+    roots.min_by_key(|(_, span)| span.start).copied()
 }
 
 fn policy_for<'t>(

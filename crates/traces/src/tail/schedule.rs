@@ -7,7 +7,7 @@ use spoor_policy::TailTable;
 
 use super::{
     Decision, TailSampler,
-    decide::{Decided, ResourceRules, WaitingSpan, decide},
+    decide::{Decided, ResourceRules, WaitingSpan, decide, follow_or_decide},
     keep::keep,
 };
 use crate::{
@@ -151,7 +151,10 @@ impl TailSampler {
 
     /// Decides on a trace by the table in force.
     fn decide(&mut self, at: TraceAt, now: Instant, output: &mut impl Output) {
-        self.decide_by(at, now, output, decide);
+        match self.follows_decisions {
+            true => self.decide_by(at, now, output, follow_or_decide),
+            false => self.decide_by(at, now, output, decide),
+        }
     }
 
     /// Decides on a trace by a function of the table in force.

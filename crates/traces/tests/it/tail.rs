@@ -289,6 +289,38 @@ async fn decisions_are_counted_by_version_and_policy() {
 }
 
 #[tokio::test]
+async fn traces_that_a_sampler_kept_are_not_counted() {
+    let (pipeline, _) = start(long_wait());
+    let version = Version {
+        epoch: 1,
+        sequence: 1,
+    };
+    pipeline.set_counted_tail(version, table(rules(), "0%"));
+    let reasons = [
+        "tail/errors",
+        "tail/otherwise",
+        "tail/head",
+        "tail/former",
+        "other/errors",
+    ];
+    let spans = (1..).zip(reasons).map(|(number, reason)| Span {
+        attributes: vec![text("tailsampling.policy", reason)],
+        ..trace(number)
+    });
+    send(&pipeline, vec![batch("service-a", spans.collect())]);
+    pipeline.drain().await;
+    let kept = [1, 2, 3, 4, 5].map(|number| {
+        let stored = pipeline.store().trace(id_of(&trace(number)));
+        stored.map(|stored| stored.kept)
+    });
+    let by_head = Some(KeepReason::Head { policy: name() });
+    let expected = [rule("errors"), by_otherwise("0%"), by_head, None, None];
+    assert_eq!(kept, expected);
+    let counts = pipeline.tail_counts();
+    assert_eq!((counts.len(), counts[0].decisions.decided), (1, 2));
+}
+
+#[tokio::test]
 async fn kubernetes_namespace_takes_precedence() {
     let (pipeline, _) = start(long_wait());
     pipeline.set_tail(table(Vec::new(), "0%"));
