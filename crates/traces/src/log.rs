@@ -51,6 +51,8 @@ pub(crate) struct Log {
     free: Vec<u16>,
     active: Segment,
     active_slot: u16,
+    /// The mark of the traces that begin from now on.
+    mark: u64,
     /// The traces before this one in the oldest segment are removed.
     first_remaining: usize,
     spare: Vec<Segment>,
@@ -98,6 +100,7 @@ impl Log {
             free: Vec::new(),
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
+            mark: 0,
             first_remaining: 0,
             spare: Vec::new(),
             serial: 1,
@@ -147,6 +150,18 @@ impl Log {
         self.segment(at.slot())?.traces.get(at.index())
     }
 
+    /// Marks the traces that begin from now on. Unlike a note, a mark takes memory only where it
+    /// differs from that of the trace before.
+    pub(crate) fn set_mark(&mut self, mark: u64) {
+        self.mark = mark;
+    }
+
+    /// A trace's mark.
+    pub(crate) fn mark(&self, at: TraceAt) -> u64 {
+        let segment = self.segment(at.slot());
+        segment.map_or(0, |segment| segment.mark(at.index()))
+    }
+
     /// The spans of a trace, from the last to the first.
     pub(crate) fn spans_of(
         &self,
@@ -177,9 +192,8 @@ impl Log {
             Destination::Known(at) => at,
             Destination::New { hash, note } => {
                 let at = TraceAt::new(self.active_slot, self.active.traces.len());
-                self.active
-                    .traces
-                    .push(TraceEntry::new(span.trace_id, note));
+                let trace = TraceEntry::new(span.trace_id, note);
+                self.active.add_trace(trace, self.mark);
                 self.index_trace(hash, at);
                 at
             }

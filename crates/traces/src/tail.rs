@@ -242,6 +242,7 @@ impl TailSampler {
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
             self.gathering.find(id, hash).is_some()
         });
+        self.gathering.set_mark(output.mark());
         let namespace = self.settings.namespace.clone();
         let mut last = None;
         let mut since_eviction = 0;
@@ -325,7 +326,7 @@ impl TailSampler {
                 if let Ok(at) = at {
                     let is_new = matches!(to, Destination::New { .. });
                     if is_new {
-                        output.wait(span.trace_id);
+                        output.wait();
                     }
                     let is_root = span.signature.contains(Signature::ROOT);
                     self.set_due(at, due, is_new, is_root);

@@ -31,6 +31,9 @@ pub(crate) struct Segment {
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: Vec<SpanEntry>,
     pub(crate) traces: Vec<TraceEntry>,
+    /// The marks of its traces, each with the index of the first trace that has it: those that
+    /// begin one after another usually have the same mark.
+    marks: Vec<(usize, u64)>,
     /// The names of the services.
     pub(crate) services: Vec<Part>,
     pub(crate) sources: InternTable<Source>,
@@ -152,6 +155,7 @@ impl Segment {
         self.bytes.clear();
         self.spans.clear();
         self.traces.clear();
+        self.marks.clear();
         self.services.clear();
         self.sources.clear();
         self.resources.clear();
@@ -176,6 +180,7 @@ impl Segment {
         self.sealed_at = Some(Instant::now());
         self.spans.shrink_to_fit();
         self.traces.shrink_to_fit();
+        self.marks.shrink_to_fit();
         self.services.shrink_to_fit();
         self.sources.seal();
         self.resources.seal();
@@ -197,11 +202,27 @@ impl Segment {
         self.bytes.capacity()
             + self.spans.capacity() * size_of::<SpanEntry>()
             + self.traces.capacity() * size_of::<TraceEntry>()
+            + self.marks.capacity() * size_of::<(usize, u64)>()
             + self.services.capacity() * size_of::<Part>()
             + self.sources.allocated()
             + self.resources.allocated()
             + self.operations.allocated()
             + size_of::<Self>()
+    }
+
+    /// Adds a trace, which has this mark.
+    pub(super) fn add_trace(&mut self, trace: TraceEntry, mark: u64) {
+        if self.marks.last().is_none_or(|(_, last)| *last != mark) {
+            self.marks.push((self.traces.len(), mark));
+        }
+        self.traces.push(trace);
+    }
+
+    /// The mark of the trace with this index.
+    pub(super) fn mark(&self, index: usize) -> u64 {
+        let begun = self.marks.partition_point(|(first, _)| *first <= index);
+        let mark = begun.checked_sub(1).and_then(|last| self.marks.get(last));
+        mark.map_or(0, |(_, mark)| *mark)
     }
 
     /// A span's field in `ScopeSpans`: key, length and the encoded `Span`.

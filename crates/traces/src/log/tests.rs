@@ -142,7 +142,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Traces begin, grow, are carried and are removed in any order, and each keeps its spans.
+    /// Traces begin, grow, are carried and are removed in any order, and each keeps its spans and
+    /// its mark, which it shares with a neighbour.
     #[test]
     fn removes_in_any_order(steps in vec(step(), 1..300)) {
         // Segments of 8 KiB.
@@ -160,6 +161,7 @@ proptest! {
                     }
                 }
                 Step::Begin { len } => {
+                    log.set_mark(begun / 2);
                     Spans::new(len).add(&mut log, begun);
                     waiting.push((begun, 1));
                     begun += 1;
@@ -184,6 +186,7 @@ proptest! {
             prop_assert_eq!(log.spans(), waiting.iter().map(|(_, spans)| spans).sum::<usize>());
             for (trace, spans) in &waiting {
                 let at = find(&log, *trace).unwrap();
+                prop_assert_eq!(log.mark(at), trace / 2);
                 prop_assert_eq!(log.spans_of(at).count(), *spans);
             }
         }

@@ -171,6 +171,7 @@ impl TailSampler {
             return;
         };
         let hash = self.hasher.hash(id);
+        let mark = self.gathering.mark(at);
         let spans = self.gathering.spans_of(at);
         let mut spans: Vec<WaitingSpan<'_>> =
             spans.map(|(_, segment, span)| (segment, span)).collect();
@@ -183,13 +184,13 @@ impl TailSampler {
         let decision = match decided.kept {
             Some(kept) => {
                 let reason = output.record_reason(&kept);
-                output.decide(id, Decision::Kept(reason));
+                output.decide(id, Decision::Kept(reason), mark);
                 keep((id, hash), reason, &spans, output, &mut self.totals);
                 self.totals.traces_kept += 1;
                 Decision::Kept(reason)
             }
             None => {
-                output.decide(id, Decision::Dropped);
+                output.decide(id, Decision::Dropped, mark);
                 self.totals.not_sampled += count as u64;
                 self.totals.traces_dropped += 1;
                 self.totals.last_dropped = Some(Timestamp::now());
