@@ -79,6 +79,8 @@ const MAX_SPARE_SEGMENTS: usize = 8;
 const MIN_INDEX_CAPACITY: usize = 64;
 /// A span or source longer than a segment divided by this is long.
 const LONG_DIVISOR: usize = 4;
+/// The most spans of a trace that are loaded before they are used.
+const MAX_LOADED_SPANS: usize = 16;
 /// The most bytes of a field's key and length.
 pub(crate) const MAX_FIELD_HEADER_BYTES: usize = 6;
 
@@ -175,6 +177,28 @@ impl Log {
             next = entry.previous;
             Some((span.slot(), segment, entry))
         })
+    }
+
+    /// Reads the entries of some traces' last spans, which only warms the processor's cache. The
+    /// traces take turns, so that the processor overlaps their cache misses.
+    pub(crate) fn load_spans(&self, traces: &[TraceAt]) {
+        let last = traces.iter().filter_map(|at| self.trace(*at)?.last());
+        let mut spans: Vec<SpanAt> = last.collect();
+        for _ in 0..MAX_LOADED_SPANS {
+            spans.retain_mut(|span| match self.previous(*span) {
+                Some(previous) => {
+                    *span = previous;
+                    true
+                }
+                None => false,
+            });
+        }
+        // The compiler must not remove the look-ups.
+        std::hint::black_box(spans);
+    }
+
+    fn previous(&self, span: SpanAt) -> Option<SpanAt> {
+        self.segment(span.slot())?.spans.get(span.index())?.previous
     }
 
     /// Appends a span; returns its trace.

@@ -23,6 +23,8 @@ const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
 /// The segments of traces that wait for more than this many times the decision wait are freed, and
 /// these traces carried to the end of the log.
 const MAX_SEGMENT_WAITS: u32 = 2;
+/// The traces that are loaded into the processor's cache together before they are decided.
+const LOADED_TOGETHER: usize = 16;
 
 impl TailSampler {
     /// Decides on at most `max` traces whose wait is over, also for the spans of peers, for at most
@@ -40,7 +42,13 @@ impl TailSampler {
         self.decisions.forget(now);
         let mut left = max;
         let until = self.due_until.map_or(now, |until| until.min(now));
+        let mut loaded = 0;
         while let Some((due, at)) = self.timers.next_due(until) {
+            if loaded == 0 {
+                self.load_next();
+                loaded = LOADED_TOGETHER;
+            }
+            loaded -= 1;
             let is_current = |trace: &TraceEntry| trace.note() == due.note();
             if !self.gathering.trace(at).is_some_and(is_current) {
                 continue;
@@ -52,6 +60,19 @@ impl TailSampler {
             }
         }
         self.carry_slow(now, started)
+    }
+
+    /// Reads what the next decisions need, which only warms the processor's cache. Traces that
+    /// waited are not in it, and each of their spans points to the one before: a decision alone
+    /// would wait for one cache miss after another.
+    fn load_next(&self) {
+        let next = self.timers.upcoming(LOADED_TOGETHER);
+        let traces = next.iter().filter_map(|at| self.gathering.trace(*at));
+        let ids = traces.map(|trace| trace.id);
+        self.hasher.hash_all(ids, |id, hash| {
+            self.decisions.find(hash).is_some() || self.gathering.find(id, hash).is_some()
+        });
+        self.gathering.load_spans(next);
     }
 
     /// Carries traces that wait for long to the end of the log, which frees the segments in which
