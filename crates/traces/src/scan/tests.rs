@@ -146,11 +146,15 @@ fn is_id(bytes: &[u8], len: usize) -> bool {
 fn assert_same(bytes: &[u8]) {
     let decoded = ExportTraceServiceRequest::decode(bytes);
     let scanned = scan(bytes, &mut Reservation::unbounded());
+    let mut reservation = Reservation::unbounded();
+    let forwarded = scan_within(bytes, SourceLimits::FORWARDER, &mut reservation);
+    assert_eq!(forwarded.is_ok(), scanned.is_ok());
     let (decoded, scanned) = match (decoded, scanned) {
         (Ok(decoded), Ok(scanned)) => (decoded, scanned),
         (Err(_), Err(_)) => return,
         (decoded, scanned) => panic!("decoded {decoded:?} but scanned {scanned:?}"),
     };
+    assert_flags(&scanned, &forwarded.unwrap());
     let hashes = vec![0; scanned.spans.len()];
     let mut spans = scanned
         .by_source(&hashes, None)
@@ -204,6 +208,21 @@ fn assert_same(bytes: &[u8]) {
     }
     assert!(spans.next().is_none());
     assert_eq!(scanned.rejected, rejected);
+}
+
+/// Asserts that the signatures of a forwarder's spans have the flags of a store's, and nothing else.
+fn assert_flags(of_store: &Scanned<'_>, of_forwarder: &Scanned<'_>) {
+    assert_eq!(of_store.spans.len(), of_forwarder.spans.len());
+    for (stored, forwarded) in of_store.spans.iter().zip(of_forwarder.spans.iter()) {
+        let mut flags = Signature::default();
+        for flag in [Signature::ROOT, Signature::ERROR, Signature::TRACE_STATE] {
+            if stored.signature.contains(flag) {
+                flags.insert(flag);
+            }
+        }
+        assert_eq!(forwarded.signature, flags);
+        assert_eq!(forwarded.body, stored.body);
+    }
 }
 
 /// Asserts that a search finds a span's attribute by its text, and that the span's signature does
