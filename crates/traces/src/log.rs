@@ -30,6 +30,7 @@ pub(crate) use segment::{Segment, SpanEntry, StoredSource, TraceEntry, is_concat
 pub(crate) use snapshot::Snapshot;
 
 use pointer::SpanAt;
+use segment::{WITHOUT_TRACE_ID, without_trace_id};
 
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct Log {
     active_slot: u16,
     /// The mark of the traces that begin from now on.
     mark: u64,
+    /// Encoded spans have no trace ID, where it can be added again.
+    leaves_out_trace_ids: bool,
     /// The traces before this one in the oldest segment are removed.
     first_remaining: usize,
     spare: Vec<Segment>,
@@ -103,12 +106,22 @@ impl Log {
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
             mark: 0,
+            leaves_out_trace_ids: false,
             first_remaining: 0,
             spare: Vec::new(),
             serial: 1,
             segment_bytes,
             sealed_bytes: 0,
             spans: 0,
+        }
+    }
+
+    /// Saves the memory of the trace IDs in the encoded spans, which are then complete only as
+    /// [`Segment::read`] returns them.
+    pub(crate) fn without_trace_ids(self) -> Self {
+        Self {
+            leaves_out_trace_ids: true,
+            ..self
         }
     }
 
@@ -279,7 +292,14 @@ impl Log {
         }
         let operation = active.intern_operation(interned.service, span);
         let offset = active.bytes.len() as u32;
-        write_field(&mut active.bytes, span.body);
+        let rest = match self.leaves_out_trace_ids {
+            true => without_trace_id(span),
+            false => None,
+        };
+        match rest {
+            Some(rest) => write_field(&mut active.bytes, WITHOUT_TRACE_ID, rest),
+            None => write_field(&mut active.bytes, CHILDREN_KEY, span.body),
+        }
         active.latest_start = active.latest_start.max(span.start);
         let index = active.spans.len();
         let Some(at) = SpanAt::new(self.active_slot, index) else {
@@ -446,9 +466,9 @@ impl Log {
     }
 }
 
-/// Writes a span as a field of `ScopeSpans`.
-fn write_field(bytes: &mut Vec<u8>, body: &[u8]) {
-    bytes.push(CHILDREN_KEY);
+/// Writes a span as a field of `ScopeSpans`, which has this key.
+fn write_field(bytes: &mut Vec<u8>, key: u8, body: &[u8]) {
+    bytes.push(key);
     encode_varint(body.len() as u64, bytes);
     bytes.extend_from_slice(body);
 }

@@ -111,7 +111,8 @@ struct CarriedSpan {
 
 impl CarriedSpan {
     fn new(trace_id: TraceId, segment: &Segment, entry: &SpanEntry) -> Option<Self> {
-        let (span, source) = segment.read(trace_id, entry)?;
+        let mut buffer = Vec::new();
+        let (span, source) = segment.read(trace_id, entry, &mut buffer)?;
         Some(Self {
             trace_id,
             entry: *entry,

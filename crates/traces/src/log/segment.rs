@@ -27,7 +27,8 @@ pub(crate) struct Segment {
     /// Increases with each segment, which distinguishes it from an earlier one in the same slot.
     pub(crate) serial: u64,
     /// Encoded spans, each with its key and length as a field of `ScopeSpans`, and between them the
-    /// data that several spans share.
+    /// data that several spans share. In place of the key, [`WITHOUT_TRACE_ID`] says that a span's
+    /// trace ID is left out.
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: Vec<SpanEntry>,
     pub(crate) traces: Vec<TraceEntry>,
@@ -45,6 +46,17 @@ pub(crate) struct Segment {
     pub(crate) latest_start: u64,
     /// The time at which the segment was full.
     pub(super) sealed_at: Option<Instant>,
+}
+
+/// In place of a span's key: its first field, the trace ID, is left out.
+pub(super) const WITHOUT_TRACE_ID: u8 = 0;
+/// The key and the length of `Span.trace_id`.
+const TRACE_ID_HEADER: [u8; 2] = [1 << 3 | 2, 16];
+
+/// A span without its trace ID, if it begins with that, as all SDKs write it.
+pub(super) fn without_trace_id<'a>(span: &NewSpan<'a>) -> Option<&'a [u8]> {
+    let rest = span.body.strip_prefix(&TRACE_ID_HEADER)?;
+    rest.strip_prefix(&span.trace_id.to_bytes())
 }
 
 /// The namespace of spans without one, as in Kubernetes.
@@ -232,25 +244,45 @@ impl Segment {
         rest.get(..header + len).unwrap_or_default()
     }
 
-    /// The encoded `Span`.
+    /// The encoded `Span`, possibly without its trace ID.
     pub(crate) fn body(&self, entry: &SpanEntry) -> &[u8] {
         let rest = self.bytes.get(entry.offset as usize..).unwrap_or_default();
         let (header, len) = field_header(rest);
         rest.get(header..header + len).unwrap_or_default()
     }
 
-    /// A span with its source, to append them to another log.
-    pub(crate) fn read(
-        &self,
+    /// The encoded `Span`, of which the trace ID is added in a buffer if it was left out.
+    fn complete_body<'s>(
+        &'s self,
         trace_id: TraceId,
         entry: &SpanEntry,
-    ) -> Option<(NewSpan<'_>, StoredSource<'_>)> {
+        buffer: &'s mut Vec<u8>,
+    ) -> &'s [u8] {
+        let body = self.body(entry);
+        if self.bytes.get(entry.offset as usize) != Some(&WITHOUT_TRACE_ID) {
+            return body;
+        }
+        buffer.clear();
+        buffer.extend_from_slice(&TRACE_ID_HEADER);
+        buffer.extend_from_slice(&trace_id.to_bytes());
+        buffer.extend_from_slice(body);
+        buffer
+    }
+
+    /// A span with its source, to append them to another log. The buffer may be reused for the next
+    /// one.
+    pub(crate) fn read<'s>(
+        &'s self,
+        trace_id: TraceId,
+        entry: &SpanEntry,
+        buffer: &'s mut Vec<u8>,
+    ) -> Option<(NewSpan<'s>, StoredSource<'s>)> {
         let source = self.sources.get(entry.source)?;
         let operation = self.operations.get(entry.operation)?;
         let service = self.services.get(usize::from(source.service))?;
         let span = NewSpan {
             trace_id,
-            body: self.body(entry),
+            body: self.complete_body(trace_id, entry, buffer),
             name: operation.name.of(&self.bytes),
             kind: operation.kind,
             start: entry.start,

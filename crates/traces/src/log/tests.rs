@@ -230,6 +230,25 @@ fn a_carried_trace_frees_its_segment() {
 }
 
 #[test]
+fn left_out_trace_ids_are_added_again() {
+    let mut log = Log::new(0, IdHasher::default()).without_trace_ids();
+    let mut spans = Spans::new(0);
+    let with_id = |trace| [&[10, 16][..], &id(trace).to_bytes()[..], &b"rest"[..]].concat();
+    // Of a repeated field the last one counts, so a span may begin with another ID.
+    let bodies = [(1, with_id(1), 18), (2, with_id(1), 0), (3, vec![7; 9], 0)];
+    for (trace, body, left_out) in bodies {
+        spans.body.clone_from(&body);
+        let at = spans.add(&mut log, trace);
+        let carried = log.carry(at).unwrap();
+        let (_, segment, span) = log.spans_of(carried).next().unwrap();
+        assert_eq!(segment.body(span).len() + left_out, body.len());
+        let mut buffer = Vec::new();
+        let (read, _) = segment.read(id(trace), span, &mut buffer).unwrap();
+        assert_eq!(read.body, body);
+    }
+}
+
+#[test]
 fn snapshot_does_not_keep_evicted_segments() {
     let mut log = Log::new(0, IdHasher::default());
     let spans = Spans::new(2_000);
