@@ -10,6 +10,7 @@ mod intern;
 mod pointer;
 mod removal;
 mod segment;
+mod shortened;
 mod snapshot;
 
 use std::{collections::VecDeque, sync::Arc};
@@ -30,7 +31,7 @@ pub(crate) use segment::{Segment, SpanEntry, StoredSource, TraceEntry, is_concat
 pub(crate) use snapshot::Snapshot;
 
 use pointer::SpanAt;
-use segment::{WITHOUT_TRACE_ID, without_trace_id};
+use shortened::Shortened;
 
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +55,8 @@ pub(crate) struct Log {
     active_slot: u16,
     /// The mark of the traces that begin from now on.
     mark: u64,
-    /// Encoded spans have no trace ID, where it can be added again.
-    leaves_out_trace_ids: bool,
+    /// What can be added again is left out of encoded spans.
+    shortens_spans: bool,
     /// The traces before this one in the oldest segment are removed.
     first_remaining: usize,
     spare: Vec<Segment>,
@@ -106,7 +107,7 @@ impl Log {
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
             mark: 0,
-            leaves_out_trace_ids: false,
+            shortens_spans: false,
             first_remaining: 0,
             spare: Vec::new(),
             serial: 1,
@@ -116,11 +117,11 @@ impl Log {
         }
     }
 
-    /// Saves the memory of the trace IDs in the encoded spans, which are then complete only as
-    /// [`Segment::read`] returns them.
-    pub(crate) fn without_trace_ids(self) -> Self {
+    /// Saves the memory of the trace IDs and times in the encoded spans, which are then complete
+    /// only as [`Segment::read`] returns them.
+    pub(crate) fn with_shortened_spans(self) -> Self {
         Self {
-            leaves_out_trace_ids: true,
+            shortens_spans: true,
             ..self
         }
     }
@@ -292,13 +293,13 @@ impl Log {
         }
         let operation = active.intern_operation(interned.service, span);
         let offset = active.bytes.len() as u32;
-        let rest = match self.leaves_out_trace_ids {
-            true => without_trace_id(span),
+        let shortened = match self.shortens_spans {
+            true => Shortened::new(span),
             false => None,
         };
-        match rest {
-            Some(rest) => write_field(&mut active.bytes, WITHOUT_TRACE_ID, rest),
-            None => write_field(&mut active.bytes, CHILDREN_KEY, span.body),
+        match shortened {
+            Some(shortened) => shortened.write(&mut active.bytes),
+            None => write_field(&mut active.bytes, span.body),
         }
         active.latest_start = active.latest_start.max(span.start);
         let index = active.spans.len();
@@ -466,9 +467,9 @@ impl Log {
     }
 }
 
-/// Writes a span as a field of `ScopeSpans`, which has this key.
-fn write_field(bytes: &mut Vec<u8>, key: u8, body: &[u8]) {
-    bytes.push(key);
+/// Writes a span as a field of `ScopeSpans`.
+fn write_field(bytes: &mut Vec<u8>, body: &[u8]) {
+    bytes.push(CHILDREN_KEY);
     encode_varint(body.len() as u64, bytes);
     bytes.extend_from_slice(body);
 }

@@ -85,7 +85,7 @@ pub(crate) fn max_decisions(settings: &TailSettings) -> usize {
 impl TailSampler {
     pub(crate) fn new(settings: TailSettings, hasher: IdHasher) -> Self {
         Self {
-            gathering: Log::new(settings.max_bytes, hasher.clone()).without_trace_ids(),
+            gathering: Log::new(settings.max_bytes, hasher.clone()).with_shortened_spans(),
             timers: Timers::new(),
             decisions: Decisions::new(max_decisions(&settings), DECISION_RETENTION),
             counts: Counts::default(),

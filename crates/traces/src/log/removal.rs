@@ -136,6 +136,7 @@ impl CarriedSpan {
             start: self.entry.start,
             duration: self.entry.duration,
             signature: self.entry.signature,
+            start_at: 0,
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     intern::{InternTable, OperationEntry, Part, Source},
     pointer::{SpanAt, TraceAt},
     removal::REMOVED,
+    shortened,
 };
 use crate::{
     TraceId,
@@ -27,8 +28,8 @@ pub(crate) struct Segment {
     /// Increases with each segment, which distinguishes it from an earlier one in the same slot.
     pub(crate) serial: u64,
     /// Encoded spans, each with its key and length as a field of `ScopeSpans`, and between them the
-    /// data that several spans share. In place of the key, [`WITHOUT_TRACE_ID`] says that a span's
-    /// trace ID is left out.
+    /// data that several spans share. In place of the key, [`SHORTENED`](shortened::SHORTENED) says
+    /// that parts of a span are left out.
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: Vec<SpanEntry>,
     pub(crate) traces: Vec<TraceEntry>,
@@ -46,17 +47,6 @@ pub(crate) struct Segment {
     pub(crate) latest_start: u64,
     /// The time at which the segment was full.
     pub(super) sealed_at: Option<Instant>,
-}
-
-/// In place of a span's key: its first field, the trace ID, is left out.
-pub(super) const WITHOUT_TRACE_ID: u8 = 0;
-/// The key and the length of `Span.trace_id`.
-const TRACE_ID_HEADER: [u8; 2] = [1 << 3 | 2, 16];
-
-/// A span without its trace ID, if it begins with that, as all SDKs write it.
-pub(super) fn without_trace_id<'a>(span: &NewSpan<'a>) -> Option<&'a [u8]> {
-    let rest = span.body.strip_prefix(&TRACE_ID_HEADER)?;
-    rest.strip_prefix(&span.trace_id.to_bytes())
 }
 
 /// The namespace of spans without one, as in Kubernetes.
@@ -244,28 +234,40 @@ impl Segment {
         rest.get(..header + len).unwrap_or_default()
     }
 
-    /// The encoded `Span`, possibly without its trace ID.
+    /// The encoded `Span`, possibly without its trace ID and its times.
     pub(crate) fn body(&self, entry: &SpanEntry) -> &[u8] {
+        let content = self.content(entry);
+        match self.is_shortened(entry) {
+            true => shortened::body(content),
+            false => content,
+        }
+    }
+
+    fn is_shortened(&self, entry: &SpanEntry) -> bool {
+        self.bytes.get(entry.offset as usize) == Some(&shortened::SHORTENED)
+    }
+
+    /// The content of a span's field.
+    fn content(&self, entry: &SpanEntry) -> &[u8] {
         let rest = self.bytes.get(entry.offset as usize..).unwrap_or_default();
         let (header, len) = field_header(rest);
         rest.get(header..header + len).unwrap_or_default()
     }
 
-    /// The encoded `Span`, of which the trace ID is added in a buffer if it was left out.
+    /// The encoded `Span`, to which what was left out is added in a buffer.
     fn complete_body<'s>(
         &'s self,
         trace_id: TraceId,
         entry: &SpanEntry,
         buffer: &'s mut Vec<u8>,
     ) -> &'s [u8] {
-        let body = self.body(entry);
-        if self.bytes.get(entry.offset as usize) != Some(&WITHOUT_TRACE_ID) {
-            return body;
+        let content = self.content(entry);
+        if !self.is_shortened(entry) {
+            return content;
         }
         buffer.clear();
-        buffer.extend_from_slice(&TRACE_ID_HEADER);
-        buffer.extend_from_slice(&trace_id.to_bytes());
-        buffer.extend_from_slice(body);
+        let times = (entry.start, entry.duration);
+        shortened::complete(content, trace_id, times, buffer);
         buffer
     }
 
@@ -288,6 +290,7 @@ impl Segment {
             start: entry.start,
             duration: entry.duration,
             signature: entry.signature,
+            start_at: 0,
         };
         let source = StoredSource {
             resource: [source.resource.of(&self.bytes)],

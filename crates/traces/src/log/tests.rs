@@ -13,6 +13,7 @@ fn id(number: u64) -> TraceId {
 
 struct Spans {
     body: Vec<u8>,
+    start_at: u32,
     parts: [Vec<u8>; 2],
 }
 
@@ -20,6 +21,7 @@ impl Spans {
     fn new(len: usize) -> Self {
         Self {
             body: vec![7; len],
+            start_at: 0,
             parts: [b"resource".to_vec(), b"scope".to_vec()],
         }
     }
@@ -34,6 +36,7 @@ impl Spans {
             start: trace,
             duration: 1,
             signature: Signature::default(),
+            start_at: self.start_at,
         };
         let [resource, scope] = &self.parts;
         let source = NewSource {
@@ -97,6 +100,7 @@ fn scopes_share_a_resource_and_its_namespace() {
             start: 1,
             duration: 1,
             signature: Signature::default(),
+            start_at: 0,
         };
         let hash = log.hasher.hash(id(number));
         let to = Destination::New { hash, note: 0 };
@@ -229,22 +233,45 @@ fn a_carried_trace_frees_its_segment() {
     assert_eq!(segment.body(span), spans.body);
 }
 
+/// Asserts that the only span of a trace is complete when it is read; returns the number of bytes
+/// that are left out of it.
+fn left_out(log: &Log, at: TraceAt, body: &[u8]) -> usize {
+    let trace_id = log.trace(at).unwrap().id;
+    let (_, segment, span) = log.spans_of(at).next().unwrap();
+    let mut buffer = Vec::new();
+    let (read, _) = segment.read(trace_id, span, &mut buffer).unwrap();
+    assert_eq!(read.body, body);
+    body.len() - segment.body(span).len()
+}
+
+/// A span that begins with the ID of one trace and has the times of another.
+fn body(of_id: u64, of_times: u64) -> Vec<u8> {
+    let id = [&[10, 16][..], &id(of_id).to_bytes()[..], &b"before"[..]].concat();
+    let start = [&[0x39][..], &of_times.to_le_bytes()[..]].concat();
+    let end = [&[0x41][..], &(of_times + 1).to_le_bytes()[..]].concat();
+    [id, start, end, b"after".to_vec()].concat()
+}
+
 #[test]
-fn left_out_trace_ids_are_added_again() {
-    let mut log = Log::new(0, IdHasher::default()).without_trace_ids();
+fn left_out_parts_are_added_again() {
+    let mut log = Log::new(0, IdHasher::default()).with_shortened_spans();
     let mut spans = Spans::new(0);
-    let with_id = |trace| [&[10, 16][..], &id(trace).to_bytes()[..], &b"rest"[..]].concat();
-    // Of a repeated field the last one counts, so a span may begin with another ID.
-    let bodies = [(1, with_id(1), 18), (2, with_id(1), 0), (3, vec![7; 9], 0)];
-    for (trace, body, left_out) in bodies {
+    let cases = [
+        (1, body(1, 1), 24, 36),
+        // The position is not known.
+        (2, body(2, 2), 0, 18),
+        // Of a repeated field the last one counts, so a span may begin with another one.
+        (3, body(3, 1), 24, 18),
+        (4, body(1, 4), 24, 0),
+        (5, vec![7; 9], 4, 0),
+    ];
+    for (trace, body, start_at, expected) in cases {
         spans.body.clone_from(&body);
+        spans.start_at = start_at;
         let at = spans.add(&mut log, trace);
+        assert_eq!(left_out(&log, at, &body), expected, "trace {trace}");
         let carried = log.carry(at).unwrap();
-        let (_, segment, span) = log.spans_of(carried).next().unwrap();
-        assert_eq!(segment.body(span).len() + left_out, body.len());
-        let mut buffer = Vec::new();
-        let (read, _) = segment.read(id(trace), span, &mut buffer).unwrap();
-        assert_eq!(read.body, body);
+        assert_eq!(left_out(&log, carried, &body), expected.min(18));
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) fn span<'a, T: Signed<'a>>(
     rejected: &mut Rejected,
 ) -> Result<Option<NewSpan<'a>>, WireError> {
     let body = reader.rest();
+    let body_at = reader.position();
+    let mut start_at = 0;
     let mut trace_id: &[u8] = &[];
     let mut span_id: &[u8] = &[];
     let mut parent: &[u8] = &[];
@@ -53,7 +55,11 @@ pub(super) fn span<'a, T: Signed<'a>>(
             PARENT_SPAN_ID => parent = reader.bytes()?,
             NAME => name = reader.text()?,
             KIND => kind = reader.varint()?,
-            START => start = reader.fixed64()?,
+            START => {
+                // Its key takes one byte.
+                start_at = (reader.position() - 1 - body_at) as u32;
+                start = reader.fixed64()?;
+            }
             END => end = reader.fixed64()?,
             ATTRIBUTE => {
                 let (name, value) = key_value::<T>(reader.message()?)?;
@@ -112,6 +118,7 @@ pub(super) fn span<'a, T: Signed<'a>>(
         // A span that ends before its start is kept; queries add a warning to it.
         duration: end.saturating_sub(start),
         signature,
+        start_at,
     }))
 }
 

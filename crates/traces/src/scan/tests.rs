@@ -402,6 +402,21 @@ fn resources_are_limited_by_their_bytes(#[case] limits: SourceLimits, #[case] ma
 }
 
 #[test]
+fn start_is_found_at_its_position() {
+    let times = [&[0x39][..], &[5; 8][..], &[0x41][..], &[6; 8][..]].concat();
+    let ids = [field(1, &[1; 16]), field(2, &[1; 8])].concat();
+    // A span before it, so that positions in the request and in the span differ.
+    let spans = [ids.clone(), [ids.clone(), times.clone()].concat()];
+    let spans = spans.map(|span| field(2, &span)).concat();
+    let request = field(1, &field(2, &spans));
+    let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
+    assert_eq!(scanned.spans[0].start_at, 0);
+    let span = &scanned.spans[1];
+    assert_eq!(span.body[span.start_at as usize..], times);
+    assert_eq!(span.start_at as usize, ids.len());
+}
+
+#[test]
 fn error_names_the_position() {
     let error = scan(&[0x0a, 0x05, 0x0a], &mut Reservation::unbounded()).expect_err("truncated");
     assert_eq!(
