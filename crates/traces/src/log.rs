@@ -10,6 +10,7 @@ mod intern;
 mod pointer;
 mod removal;
 mod segment;
+mod shortened;
 mod snapshot;
 
 use std::{collections::VecDeque, sync::Arc};
@@ -30,6 +31,7 @@ pub(crate) use segment::{Segment, SpanEntry, StoredSource, TraceEntry, is_concat
 pub(crate) use snapshot::Snapshot;
 
 use pointer::SpanAt;
+use shortened::Shortened;
 
 /// The trace to append a span to.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,10 @@ pub(crate) struct Log {
     free: Vec<u16>,
     active: Segment,
     active_slot: u16,
+    /// The mark of the traces that begin from now on.
+    mark: u64,
+    /// What can be added again is left out of encoded spans.
+    shortens_spans: bool,
     /// The traces before this one in the oldest segment are removed.
     first_remaining: usize,
     spare: Vec<Segment>,
@@ -77,6 +83,8 @@ const MAX_SPARE_SEGMENTS: usize = 8;
 const MIN_INDEX_CAPACITY: usize = 64;
 /// A span or source longer than a segment divided by this is long.
 const LONG_DIVISOR: usize = 4;
+/// The most spans of a trace that are loaded before they are used.
+const MAX_LOADED_SPANS: usize = 16;
 /// The most bytes of a field's key and length.
 pub(crate) const MAX_FIELD_HEADER_BYTES: usize = 6;
 
@@ -98,12 +106,23 @@ impl Log {
             free: Vec::new(),
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
+            mark: 0,
+            shortens_spans: false,
             first_remaining: 0,
             spare: Vec::new(),
             serial: 1,
             segment_bytes,
             sealed_bytes: 0,
             spans: 0,
+        }
+    }
+
+    /// Saves the memory of the trace IDs and times in the encoded spans, which are then complete
+    /// only as [`Segment::read`] returns them.
+    pub(crate) fn with_shortened_spans(self) -> Self {
+        Self {
+            shortens_spans: true,
+            ..self
         }
     }
 
@@ -147,6 +166,18 @@ impl Log {
         self.segment(at.slot())?.traces.get(at.index())
     }
 
+    /// Marks the traces that begin from now on. Unlike a note, a mark takes memory only where it
+    /// differs from that of the trace before.
+    pub(crate) fn set_mark(&mut self, mark: u64) {
+        self.mark = mark;
+    }
+
+    /// A trace's mark.
+    pub(crate) fn mark(&self, at: TraceAt) -> u64 {
+        let segment = self.segment(at.slot());
+        segment.map_or(0, |segment| segment.mark(at.index()))
+    }
+
     /// The spans of a trace, from the last to the first.
     pub(crate) fn spans_of(
         &self,
@@ -160,6 +191,28 @@ impl Log {
             next = entry.previous;
             Some((span.slot(), segment, entry))
         })
+    }
+
+    /// Reads the entries of some traces' last spans, which only warms the processor's cache. The
+    /// traces take turns, so that the processor overlaps their cache misses.
+    pub(crate) fn load_spans(&self, traces: &[TraceAt]) {
+        let last = traces.iter().filter_map(|at| self.trace(*at)?.last());
+        let mut spans: Vec<SpanAt> = last.collect();
+        for _ in 0..MAX_LOADED_SPANS {
+            spans.retain_mut(|span| match self.previous(*span) {
+                Some(previous) => {
+                    *span = previous;
+                    true
+                }
+                None => false,
+            });
+        }
+        // The compiler must not remove the look-ups.
+        std::hint::black_box(spans);
+    }
+
+    fn previous(&self, span: SpanAt) -> Option<SpanAt> {
+        self.segment(span.slot())?.spans.get(span.index())?.previous
     }
 
     /// Appends a span; returns its trace.
@@ -177,9 +230,8 @@ impl Log {
             Destination::Known(at) => at,
             Destination::New { hash, note } => {
                 let at = TraceAt::new(self.active_slot, self.active.traces.len());
-                self.active
-                    .traces
-                    .push(TraceEntry::new(span.trace_id, note));
+                let trace = TraceEntry::new(span.trace_id, note);
+                self.active.add_trace(trace, self.mark);
                 self.index_trace(hash, at);
                 at
             }
@@ -241,7 +293,14 @@ impl Log {
         }
         let operation = active.intern_operation(interned.service, span);
         let offset = active.bytes.len() as u32;
-        write_field(&mut active.bytes, span.body);
+        let shortened = match self.shortens_spans {
+            true => Shortened::new(span),
+            false => None,
+        };
+        match shortened {
+            Some(shortened) => shortened.write(&mut active.bytes),
+            None => write_field(&mut active.bytes, span.body),
+        }
         active.latest_start = active.latest_start.max(span.start);
         let index = active.spans.len();
         let Some(at) = SpanAt::new(self.active_slot, index) else {

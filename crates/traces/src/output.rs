@@ -49,9 +49,14 @@ pub(crate) trait Output {
         true
     }
 
-    /// Called when a trace begins to wait.
-    fn wait(&mut self, _id: TraceId) {}
+    /// The mark of the traces of a request that begin to wait, until their decision.
+    fn mark(&self) -> u64 {
+        0
+    }
 
-    /// Called when a waiting trace is decided, before its spans are appended.
-    fn decide(&mut self, _id: TraceId, _decision: Decision) {}
+    /// Called when a trace begins to wait, with the present mark.
+    fn wait(&mut self) {}
+
+    /// Called when a waiting trace with this mark is decided, before its spans are appended.
+    fn decide(&mut self, _id: TraceId, _decision: Decision, _mark: u64) {}
 }

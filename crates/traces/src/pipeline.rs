@@ -325,8 +325,8 @@ mod tests {
         let tail = TailSettings {
             decision_wait: Duration::from_secs(3600),
             max_trace_duration: Duration::from_secs(3600),
-            // Each segment has a 64th of it.
-            max_bytes: 16 << 20,
+            // Each segment has a 64th of it, so the spans fill a few.
+            max_bytes: 4 << 20,
             ..TailSettings::default()
         };
         let settings = PipelineSettings {

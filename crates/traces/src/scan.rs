@@ -23,6 +23,7 @@ pub(crate) use span::{
     copy_without_attribute, searched_attributes, span_attributes, status_word, trace_state,
 };
 
+use attribute::{Checked, Hashed};
 use wire::{BYTES, key};
 pub(crate) use wire::{Reader, WireError};
 
@@ -349,7 +350,12 @@ impl<'a> Pass<'a, '_> {
                     keep_part(&mut self.scanned.scope_parts, part, self.reservation)?;
                     // An invalid span does not fail the request: OTLP reports it as partial
                     // success.
-                    if let Some(span) = span::span(reader.message()?, &mut self.scanned.rejected)? {
+                    let (message, rejected) = (reader.message()?, &mut self.scanned.rejected);
+                    let span = match self.limits.is_searched {
+                        true => span::span::<Hashed>(message, rejected)?,
+                        false => span::span::<Checked>(message, rejected)?,
+                    };
+                    if let Some(span) = span {
                         self.scanned.spans.push(span, self.reservation)?;
                     }
                     from = reader.position();

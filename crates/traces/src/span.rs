@@ -16,6 +16,8 @@ pub(crate) struct NewSpan<'a> {
     /// In nanoseconds; 0 if it ends before its start.
     pub(crate) duration: u64,
     pub(crate) signature: Signature,
+    /// The position of the start's field in the body; zero if it is not known.
+    pub(crate) start_at: u32,
 }
 
 /// A resource and a scope, to append to a log with a span.

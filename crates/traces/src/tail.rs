@@ -88,7 +88,7 @@ pub(crate) fn max_decisions(settings: &TailSettings) -> usize {
 impl TailSampler {
     pub(crate) fn new(settings: TailSettings, hasher: IdHasher) -> Self {
         Self {
-            gathering: Log::new(settings.max_bytes, hasher.clone()),
+            gathering: Log::new(settings.max_bytes, hasher.clone()).with_shortened_spans(),
             timers: Timers::new(),
             decisions: Decisions::new(max_decisions(&settings), DECISION_RETENTION),
             counts: Counts::default(),
@@ -256,6 +256,7 @@ impl TailSampler {
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
             self.gathering.find(id, hash).is_some()
         });
+        self.gathering.set_mark(output.mark());
         let namespace = self.settings.namespace.clone();
         let mut last = None;
         let mut since_eviction = 0;
@@ -339,7 +340,7 @@ impl TailSampler {
                 if let Ok(at) = at {
                     let is_new = matches!(to, Destination::New { .. });
                     if is_new {
-                        output.wait(span.trace_id);
+                        output.wait();
                     }
                     let is_root = span.signature.contains(Signature::ROOT);
                     self.set_due(at, due, is_new, is_root);

@@ -325,6 +325,20 @@ mod tests {
         assert_eq!(batches, [[(1, ROOT)], [(2, ROOT)], [(3, ROOT)]]);
     }
 
+    #[test]
+    fn spans_without_a_change_are_forwarded_as_they_came() {
+        let mut process = Process::start(64 << 20);
+        process.set_table(table(true, "100%"));
+        // Without a root, whose attributes would change.
+        let request = request(&[(2, 2), (2, 3), (4, 2)], 10);
+        process.accept(&request).unwrap();
+        process.decide();
+        process.flush();
+        let batch = process.next_batch().unwrap();
+        assert_eq!(batch.spans, 3);
+        assert_eq!(batch.request, request);
+    }
+
     /// A span of a service in each of two scopes.
     fn in_two_scopes(service: &str, span: SpanNumber) -> Vec<u8> {
         let request = request_of(service, &[span], 0);

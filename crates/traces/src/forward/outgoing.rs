@@ -174,15 +174,20 @@ impl Output for Outgoing {
         self.tracker.is_none()
     }
 
-    fn wait(&mut self, id: TraceId) {
+    /// The segment of the journal with the request.
+    fn mark(&self) -> u64 {
+        self.tracker.as_ref().map_or(0, Tracker::segment)
+    }
+
+    fn wait(&mut self) {
         if let Some(tracker) = &mut self.tracker {
-            tracker.wait(id);
+            tracker.wait();
         }
     }
 
-    fn decide(&mut self, id: TraceId, decision: Decision) {
+    fn decide(&mut self, id: TraceId, decision: Decision, mark: u64) {
         if let Some(tracker) = &mut self.tracker {
-            tracker.decide(id, decision);
+            tracker.decide(id, decision, mark);
         }
     }
 }

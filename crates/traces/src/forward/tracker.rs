@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::{HashMap, hash_map::Entry};
-
 use super::position::Position;
 use crate::{TraceId, tail::Decision};
 
@@ -19,8 +17,6 @@ pub(super) struct Tracker {
     decided: Vec<(TraceId, Decision)>,
     /// The traces that the present record passed straight on.
     passed: Vec<TraceId>,
-    /// The traces that wait, each with the segment of its first span.
-    waiting: HashMap<TraceId, u64>,
     segments: BTreeMap<u64, SegmentUse>,
     /// The segment of the last record.
     segment: u64,
@@ -46,7 +42,6 @@ impl Tracker {
             is_replaying: true,
             decided: Vec::new(),
             passed: Vec::new(),
-            waiting: HashMap::new(),
             segments: BTreeMap::new(),
             segment: 0,
             resent: 0,
@@ -120,25 +115,25 @@ impl Tracker {
         self.passed.push(id);
     }
 
-    /// A trace waits, and its first span is in the last record.
-    pub(super) fn wait(&mut self, id: TraceId) {
-        if let Entry::Vacant(new) = self.waiting.entry(id) {
-            new.insert(self.segment);
-            self.segments.entry(self.segment).or_default().waiting += 1;
-        }
+    /// The segment of the last record.
+    pub(super) fn segment(&self) -> u64 {
+        self.segment
     }
 
-    /// A trace was decided, and its spans follow.
-    pub(super) fn decide(&mut self, id: TraceId, decision: Decision) {
+    /// A trace waits, and its first span is in the last record.
+    pub(super) fn wait(&mut self) {
+        self.segments.entry(self.segment).or_default().waiting += 1;
+    }
+
+    /// A trace that waited, and has its first span in this segment, was decided, and its spans
+    /// follow.
+    pub(super) fn decide(&mut self, id: TraceId, decision: Decision, segment: u64) {
         if !self.is_replaying {
             if self.decided.is_empty() {
                 self.position = Position::before(self.position.record + 1);
             }
             self.decided.push((id, decision));
         }
-        let Some(segment) = self.waiting.remove(&id) else {
-            return;
-        };
         let record = self.last_record();
         let used = self.segments.entry(segment).or_default();
         used.waiting = used.waiting.saturating_sub(1);

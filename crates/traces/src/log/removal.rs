@@ -51,11 +51,19 @@ impl Log {
         self.spans -= spans;
     }
 
-    /// Moves a trace to the end of the log.
+    /// Moves a trace to the end of the log. It keeps its note and its mark.
     ///
     /// # Errors
     /// If the log is full; then the trace stays where it is.
     pub(crate) fn carry(&mut self, at: TraceAt) -> Result<TraceAt, NotStored> {
+        let mark = self.mark(at);
+        let of_new = std::mem::replace(&mut self.mark, mark);
+        let carried = self.move_to_end(at);
+        self.mark = of_new;
+        carried
+    }
+
+    fn move_to_end(&mut self, at: TraceAt) -> Result<TraceAt, NotStored> {
         let Some((id, note)) = self.trace(at).map(|trace| (trace.id, trace.note())) else {
             return Ok(at);
         };
@@ -103,7 +111,8 @@ struct CarriedSpan {
 
 impl CarriedSpan {
     fn new(trace_id: TraceId, segment: &Segment, entry: &SpanEntry) -> Option<Self> {
-        let (span, source) = segment.read(trace_id, entry)?;
+        let mut buffer = Vec::new();
+        let (span, source) = segment.read(trace_id, entry, &mut buffer)?;
         Some(Self {
             trace_id,
             entry: *entry,
@@ -127,6 +136,7 @@ impl CarriedSpan {
             start: self.entry.start,
             duration: self.entry.duration,
             signature: self.entry.signature,
+            start_at: 0,
         }
     }
 

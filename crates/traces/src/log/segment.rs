@@ -11,6 +11,7 @@ use super::{
     intern::{InternTable, OperationEntry, Part, Source},
     pointer::{SpanAt, TraceAt},
     removal::REMOVED,
+    shortened,
 };
 use crate::{
     TraceId,
@@ -27,10 +28,14 @@ pub(crate) struct Segment {
     /// Increases with each segment, which distinguishes it from an earlier one in the same slot.
     pub(crate) serial: u64,
     /// Encoded spans, each with its key and length as a field of `ScopeSpans`, and between them the
-    /// data that several spans share.
+    /// data that several spans share. In place of the key, [`SHORTENED`](shortened::SHORTENED) says
+    /// that parts of a span are left out.
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: Vec<SpanEntry>,
     pub(crate) traces: Vec<TraceEntry>,
+    /// The marks of its traces, each with the index of the first trace that has it: those that
+    /// begin one after another usually have the same mark.
+    marks: Vec<(usize, u64)>,
     /// The names of the services.
     pub(crate) services: Vec<Part>,
     pub(crate) sources: InternTable<Source>,
@@ -152,6 +157,7 @@ impl Segment {
         self.bytes.clear();
         self.spans.clear();
         self.traces.clear();
+        self.marks.clear();
         self.services.clear();
         self.sources.clear();
         self.resources.clear();
@@ -176,6 +182,7 @@ impl Segment {
         self.sealed_at = Some(Instant::now());
         self.spans.shrink_to_fit();
         self.traces.shrink_to_fit();
+        self.marks.shrink_to_fit();
         self.services.shrink_to_fit();
         self.sources.seal();
         self.resources.seal();
@@ -197,11 +204,27 @@ impl Segment {
         self.bytes.capacity()
             + self.spans.capacity() * size_of::<SpanEntry>()
             + self.traces.capacity() * size_of::<TraceEntry>()
+            + self.marks.capacity() * size_of::<(usize, u64)>()
             + self.services.capacity() * size_of::<Part>()
             + self.sources.allocated()
             + self.resources.allocated()
             + self.operations.allocated()
             + size_of::<Self>()
+    }
+
+    /// Adds a trace, which has this mark.
+    pub(super) fn add_trace(&mut self, trace: TraceEntry, mark: u64) {
+        if self.marks.last().is_none_or(|(_, last)| *last != mark) {
+            self.marks.push((self.traces.len(), mark));
+        }
+        self.traces.push(trace);
+    }
+
+    /// The mark of the trace with this index.
+    pub(super) fn mark(&self, index: usize) -> u64 {
+        let begun = self.marks.partition_point(|(first, _)| *first <= index);
+        let mark = begun.checked_sub(1).and_then(|last| self.marks.get(last));
+        mark.map_or(0, |(_, mark)| *mark)
     }
 
     /// A span's field in `ScopeSpans`: key, length and the encoded `Span`.
@@ -211,30 +234,63 @@ impl Segment {
         rest.get(..header + len).unwrap_or_default()
     }
 
-    /// The encoded `Span`.
+    /// The encoded `Span`, possibly without its trace ID and its times.
     pub(crate) fn body(&self, entry: &SpanEntry) -> &[u8] {
+        let content = self.content(entry);
+        match self.is_shortened(entry) {
+            true => shortened::body(content),
+            false => content,
+        }
+    }
+
+    fn is_shortened(&self, entry: &SpanEntry) -> bool {
+        self.bytes.get(entry.offset as usize) == Some(&shortened::SHORTENED)
+    }
+
+    /// The content of a span's field.
+    fn content(&self, entry: &SpanEntry) -> &[u8] {
         let rest = self.bytes.get(entry.offset as usize..).unwrap_or_default();
         let (header, len) = field_header(rest);
         rest.get(header..header + len).unwrap_or_default()
     }
 
-    /// A span with its source, to append them to another log.
-    pub(crate) fn read(
-        &self,
+    /// The encoded `Span`, to which what was left out is added in a buffer.
+    fn complete_body<'s>(
+        &'s self,
         trace_id: TraceId,
         entry: &SpanEntry,
-    ) -> Option<(NewSpan<'_>, StoredSource<'_>)> {
+        buffer: &'s mut Vec<u8>,
+    ) -> &'s [u8] {
+        let content = self.content(entry);
+        if !self.is_shortened(entry) {
+            return content;
+        }
+        buffer.clear();
+        let times = (entry.start, entry.duration);
+        shortened::complete(content, trace_id, times, buffer);
+        buffer
+    }
+
+    /// A span with its source, to append them to another log. The buffer may be reused for the next
+    /// one.
+    pub(crate) fn read<'s>(
+        &'s self,
+        trace_id: TraceId,
+        entry: &SpanEntry,
+        buffer: &'s mut Vec<u8>,
+    ) -> Option<(NewSpan<'s>, StoredSource<'s>)> {
         let source = self.sources.get(entry.source)?;
         let operation = self.operations.get(entry.operation)?;
         let service = self.services.get(usize::from(source.service))?;
         let span = NewSpan {
             trace_id,
-            body: self.body(entry),
+            body: self.complete_body(trace_id, entry, buffer),
             name: operation.name.of(&self.bytes),
             kind: operation.kind,
             start: entry.start,
             duration: entry.duration,
             signature: entry.signature,
+            start_at: 0,
         };
         let source = StoredSource {
             resource: [source.resource.of(&self.bytes)],

@@ -13,6 +13,7 @@ fn id(number: u64) -> TraceId {
 
 struct Spans {
     body: Vec<u8>,
+    start_at: u32,
     parts: [Vec<u8>; 2],
 }
 
@@ -20,6 +21,7 @@ impl Spans {
     fn new(len: usize) -> Self {
         Self {
             body: vec![7; len],
+            start_at: 0,
             parts: [b"resource".to_vec(), b"scope".to_vec()],
         }
     }
@@ -34,6 +36,7 @@ impl Spans {
             start: trace,
             duration: 1,
             signature: Signature::default(),
+            start_at: self.start_at,
         };
         let [resource, scope] = &self.parts;
         let source = NewSource {
@@ -97,6 +100,7 @@ fn scopes_share_a_resource_and_its_namespace() {
             start: 1,
             duration: 1,
             signature: Signature::default(),
+            start_at: 0,
         };
         let hash = log.hasher.hash(id(number));
         let to = Destination::New { hash, note: 0 };
@@ -142,7 +146,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Traces begin, grow, are carried and are removed in any order, and each keeps its spans.
+    /// Traces begin, grow, are carried and are removed in any order, and each keeps its spans and
+    /// its mark, which it shares with a neighbour.
     #[test]
     fn removes_in_any_order(steps in vec(step(), 1..300)) {
         // Segments of 8 KiB.
@@ -160,6 +165,7 @@ proptest! {
                     }
                 }
                 Step::Begin { len } => {
+                    log.set_mark(begun / 2);
                     Spans::new(len).add(&mut log, begun);
                     waiting.push((begun, 1));
                     begun += 1;
@@ -184,6 +190,7 @@ proptest! {
             prop_assert_eq!(log.spans(), waiting.iter().map(|(_, spans)| spans).sum::<usize>());
             for (trace, spans) in &waiting {
                 let at = find(&log, *trace).unwrap();
+                prop_assert_eq!(log.mark(at), trace / 2);
                 prop_assert_eq!(log.spans_of(at).count(), *spans);
             }
         }
@@ -224,6 +231,48 @@ fn a_carried_trace_frees_its_segment() {
     assert!(log.allocated() < 150_000, "{}", log.allocated());
     let (_, segment, span) = log.spans_of(carried).next().unwrap();
     assert_eq!(segment.body(span), spans.body);
+}
+
+/// Asserts that the only span of a trace is complete when it is read; returns the number of bytes
+/// that are left out of it.
+fn left_out(log: &Log, at: TraceAt, body: &[u8]) -> usize {
+    let trace_id = log.trace(at).unwrap().id;
+    let (_, segment, span) = log.spans_of(at).next().unwrap();
+    let mut buffer = Vec::new();
+    let (read, _) = segment.read(trace_id, span, &mut buffer).unwrap();
+    assert_eq!(read.body, body);
+    body.len() - segment.body(span).len()
+}
+
+/// A span that begins with the ID of one trace and has the times of another.
+fn body(of_id: u64, of_times: u64) -> Vec<u8> {
+    let id = [&[10, 16][..], &id(of_id).to_bytes()[..], &b"before"[..]].concat();
+    let start = [&[0x39][..], &of_times.to_le_bytes()[..]].concat();
+    let end = [&[0x41][..], &(of_times + 1).to_le_bytes()[..]].concat();
+    [id, start, end, b"after".to_vec()].concat()
+}
+
+#[test]
+fn left_out_parts_are_added_again() {
+    let mut log = Log::new(0, IdHasher::default()).with_shortened_spans();
+    let mut spans = Spans::new(0);
+    let cases = [
+        (1, body(1, 1), 24, 36),
+        // The position is not known.
+        (2, body(2, 2), 0, 18),
+        // Of a repeated field the last one counts, so a span may begin with another one.
+        (3, body(3, 1), 24, 18),
+        (4, body(1, 4), 24, 0),
+        (5, vec![7; 9], 4, 0),
+    ];
+    for (trace, body, start_at, expected) in cases {
+        spans.body.clone_from(&body);
+        spans.start_at = start_at;
+        let at = spans.add(&mut log, trace);
+        assert_eq!(left_out(&log, at, &body), expected, "trace {trace}");
+        let carried = log.carry(at).unwrap();
+        assert_eq!(left_out(&log, carried, &body), expected.min(18));
+    }
 }
 
 #[test]

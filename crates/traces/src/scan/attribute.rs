@@ -45,6 +45,12 @@ pub(super) trait Texts<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self::Text, WireError>;
 }
 
+/// The form in which the attributes are read that a span's signature may have.
+pub(super) trait Signed<'a>: Texts<'a> {
+    /// The signature of an attribute.
+    fn signature(name: Self::Text, value: Value<Self::Text>) -> Signature;
+}
+
 /// Texts as bytes.
 pub(super) struct Plain;
 
@@ -80,6 +86,35 @@ impl<'a> Texts<'a> for Hashed {
         } else {
             Err(WireError::Text)
         }
+    }
+}
+
+impl Signed<'_> for Hashed {
+    #[inline(always)]
+    fn signature(name: u64, value: Value<u64>) -> Signature {
+        signature_of(name, value)
+    }
+}
+
+/// Texts that are only validated, for signatures without attributes.
+pub(super) struct Checked;
+
+impl<'a> Texts<'a> for Checked {
+    type Text = ();
+
+    fn empty() {}
+
+    #[inline(always)]
+    fn read(reader: &mut Reader<'a>) -> Result<(), WireError> {
+        // Without its use, the compiler leaves out the hash.
+        Hashed::read(reader).map(drop)
+    }
+}
+
+impl Signed<'_> for Checked {
+    #[inline(always)]
+    fn signature((): (), _: Value<()>) -> Signature {
+        Signature::default()
     }
 }
 
@@ -167,7 +202,7 @@ pub(super) fn check(message: &'static Message, mut reader: Reader<'_>) -> Result
 /// The signature of an attribute, given the hashes of its texts; empty if the value cannot be
 /// compared.
 #[inline]
-pub(super) fn signature_of(name: u64, value: Value<u64>) -> Signature {
+fn signature_of(name: u64, value: Value<u64>) -> Signature {
     let value = match value {
         Value::Missing | Value::Other => return Signature::default(),
         Value::Text(hash) => hash ^ TEXT,

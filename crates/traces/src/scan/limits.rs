@@ -1,6 +1,6 @@
 //! Limits on the resources and scopes of a request, which its spans share.
 
-/// The longest resources, scopes and names to accept, in bytes.
+/// The longest resources, scopes and names to accept, in bytes, and what is read of spans.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SourceLimits {
     /// A `ResourceSpans` without its scopes.
@@ -10,6 +10,8 @@ pub(crate) struct SourceLimits {
     pub(super) scope: usize,
     /// The name of a service, a namespace or a scope, and the version of a scope.
     pub(super) name: usize,
+    /// Whether spans are searched by their attributes, which are then in their signatures.
+    pub(super) is_searched: bool,
 }
 
 impl SourceLimits {
@@ -21,6 +23,7 @@ impl SourceLimits {
         resource: 64 << 10,
         scope: 16 << 10,
         name: 1 << 10,
+        is_searched: true,
     };
 
     /// The limits of a forwarder, which has no queries. The longest argument of a process on Linux
@@ -35,6 +38,7 @@ impl SourceLimits {
         resource: 256 << 10,
         scope: 64 << 10,
         name: 16 << 10,
+        is_searched: false,
     };
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Rejected,
-    attribute::{Hashed, Plain, Texts, Value, check, key_value, signature_of},
+    attribute::{Plain, Signed, Texts, Value, check, key_value},
     wire::{BYTES, FIXED32, FIXED64, Reader, VARINT, WireError, key, visit},
 };
 use crate::{
@@ -30,11 +30,13 @@ const LAST_FIELD: u32 = 16;
 
 /// Reads a `Span`. A valid message that is not a valid span is counted as rejected.
 #[inline]
-pub(super) fn span<'a>(
+pub(super) fn span<'a, T: Signed<'a>>(
     mut reader: Reader<'a>,
     rejected: &mut Rejected,
 ) -> Result<Option<NewSpan<'a>>, WireError> {
     let body = reader.rest();
+    let body_at = reader.position();
+    let mut start_at = 0;
     let mut trace_id: &[u8] = &[];
     let mut span_id: &[u8] = &[];
     let mut parent: &[u8] = &[];
@@ -53,15 +55,19 @@ pub(super) fn span<'a>(
             PARENT_SPAN_ID => parent = reader.bytes()?,
             NAME => name = reader.text()?,
             KIND => kind = reader.varint()?,
-            START => start = reader.fixed64()?,
+            START => {
+                // Its key takes one byte.
+                start_at = (reader.position() - 1 - body_at) as u32;
+                start = reader.fixed64()?;
+            }
             END => end = reader.fixed64()?,
             ATTRIBUTE => {
-                let (name, value) = key_value::<Hashed>(reader.message()?)?;
-                signature.insert(signature_of(name, value));
+                let (name, value) = key_value::<T>(reader.message()?)?;
+                signature.insert(T::signature(name, value));
             }
             // Jaeger also finds a tag among the fields of a span's logs, which are OTLP's events.
-            EVENT => event::<Hashed>(reader.message()?, |name, value| {
-                signature.insert(signature_of(name, value));
+            EVENT => event::<T>(reader.message()?, |name, value| {
+                signature.insert(T::signature(name, value));
             })?,
             // Links are not in the signature: no search reads their attributes, which Jaeger does
             // not show.
@@ -112,6 +118,7 @@ pub(super) fn span<'a>(
         // A span that ends before its start is kept; queries add a warning to it.
         duration: end.saturating_sub(start),
         signature,
+        start_at,
     }))
 }
 

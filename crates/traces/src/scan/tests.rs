@@ -146,11 +146,15 @@ fn is_id(bytes: &[u8], len: usize) -> bool {
 fn assert_same(bytes: &[u8]) {
     let decoded = ExportTraceServiceRequest::decode(bytes);
     let scanned = scan(bytes, &mut Reservation::unbounded());
+    let mut reservation = Reservation::unbounded();
+    let forwarded = scan_within(bytes, SourceLimits::FORWARDER, &mut reservation);
+    assert_eq!(forwarded.is_ok(), scanned.is_ok());
     let (decoded, scanned) = match (decoded, scanned) {
         (Ok(decoded), Ok(scanned)) => (decoded, scanned),
         (Err(_), Err(_)) => return,
         (decoded, scanned) => panic!("decoded {decoded:?} but scanned {scanned:?}"),
     };
+    assert_flags(&scanned, &forwarded.unwrap());
     let hashes = vec![0; scanned.spans.len()];
     let mut spans = scanned
         .by_source(&hashes, None)
@@ -204,6 +208,21 @@ fn assert_same(bytes: &[u8]) {
     }
     assert!(spans.next().is_none());
     assert_eq!(scanned.rejected, rejected);
+}
+
+/// Asserts that the signatures of a forwarder's spans have the flags of a store's, and nothing else.
+fn assert_flags(of_store: &Scanned<'_>, of_forwarder: &Scanned<'_>) {
+    assert_eq!(of_store.spans.len(), of_forwarder.spans.len());
+    for (stored, forwarded) in of_store.spans.iter().zip(of_forwarder.spans.iter()) {
+        let mut flags = Signature::default();
+        for flag in [Signature::ROOT, Signature::ERROR, Signature::TRACE_STATE] {
+            if stored.signature.contains(flag) {
+                flags.insert(flag);
+            }
+        }
+        assert_eq!(forwarded.signature, flags);
+        assert_eq!(forwarded.body, stored.body);
+    }
 }
 
 /// Asserts that a search finds a span's attribute by its text, and that the span's signature does
@@ -380,6 +399,21 @@ fn resources_are_limited_by_their_bytes(#[case] limits: SourceLimits, #[case] ma
         let scanned = scan_within(&request, limits, &mut reservation).unwrap();
         assert_eq!(scanned.rejected.oversized, rejected, "{bytes} bytes");
     }
+}
+
+#[test]
+fn start_is_found_at_its_position() {
+    let times = [&[0x39][..], &[5; 8][..], &[0x41][..], &[6; 8][..]].concat();
+    let ids = [field(1, &[1; 16]), field(2, &[1; 8])].concat();
+    // A span before it, so that positions in the request and in the span differ.
+    let spans = [ids.clone(), [ids.clone(), times.clone()].concat()];
+    let spans = spans.map(|span| field(2, &span)).concat();
+    let request = field(1, &field(2, &spans));
+    let scanned = scan(&request, &mut Reservation::unbounded()).unwrap();
+    assert_eq!(scanned.spans[0].start_at, 0);
+    let span = &scanned.spans[1];
+    assert_eq!(span.body[span.start_at as usize..], times);
+    assert_eq!(span.start_at as usize, ids.len());
 }
 
 #[test]

@@ -21,8 +21,9 @@ pub(super) fn keep(
     let mut last: Option<(u64, u16)> = None;
     let mut last_resource = None;
     let mut interned = Interned::default();
+    let mut buffer = Vec::new();
     for (segment, span) in spans {
-        let Some((new, source)) = segment.read(trace_id, span) else {
+        let Some((new, source)) = segment.read(trace_id, span, &mut buffer) else {
             continue;
         };
         // Evicts once for each segment, which takes a few megabytes, or 16 MiB for a long span: one

@@ -23,6 +23,8 @@ const MAX_DECISION_TIME: Duration = Duration::from_millis(10);
 /// Traces that still wait this many decision waits after their segment was full are carried to the
 /// end of the log, so that the segment can be freed.
 const MAX_SEGMENT_WAITS: u32 = 2;
+/// The traces that are loaded into the processor's cache together before they are decided.
+const LOADED_TOGETHER: usize = 16;
 
 impl TailSampler {
     /// Decides on at most `max` traces whose wait is over, including that for the spans of peers,
@@ -40,7 +42,13 @@ impl TailSampler {
         self.decisions.forget(now);
         let mut left = max;
         let until = self.due_until.map_or(now, |until| until.min(now));
+        let mut loaded = 0;
         while let Some((due, at)) = self.timers.next_due(until) {
+            if loaded == 0 {
+                self.load_next();
+                loaded = LOADED_TOGETHER;
+            }
+            loaded -= 1;
             let is_current = |trace: &TraceEntry| trace.note() == due.note();
             if !self.gathering.trace(at).is_some_and(is_current) {
                 continue;
@@ -52,6 +60,19 @@ impl TailSampler {
             }
         }
         self.carry_slow(now, started)
+    }
+
+    /// Reads what the next decisions need, which only warms the processor's cache. Traces that
+    /// waited are not in it, and each of their spans points to the one before: a decision alone
+    /// would wait for one cache miss after another.
+    fn load_next(&self) {
+        let next = self.timers.upcoming(LOADED_TOGETHER);
+        let traces = next.iter().filter_map(|at| self.gathering.trace(*at));
+        let ids = traces.map(|trace| trace.id);
+        self.hasher.hash_all(ids, |id, hash| {
+            self.decisions.find(hash).is_some() || self.gathering.find(id, hash).is_some()
+        });
+        self.gathering.load_spans(next);
     }
 
     /// Carries traces that wait for long to the end of the log, which frees the segments in which
@@ -174,6 +195,7 @@ impl TailSampler {
             return;
         };
         let hash = self.hasher.hash(id);
+        let mark = self.gathering.mark(at);
         let spans = self.gathering.spans_of(at);
         let mut spans: Vec<WaitingSpan<'_>> =
             spans.map(|(_, segment, span)| (segment, span)).collect();
@@ -186,13 +208,13 @@ impl TailSampler {
         let decision = match decided.kept {
             Some(kept) => {
                 let reason = output.record_reason(&kept);
-                output.decide(id, Decision::Kept(reason));
+                output.decide(id, Decision::Kept(reason), mark);
                 keep((id, hash), reason, &spans, output, &mut self.totals);
                 self.totals.traces_kept += 1;
                 Decision::Kept(reason)
             }
             None => {
-                output.decide(id, Decision::Dropped);
+                output.decide(id, Decision::Dropped, mark);
                 self.totals.not_sampled += count as u64;
                 self.totals.traces_dropped += 1;
                 self.totals.last_dropped = Some(Timestamp::now());

@@ -79,6 +79,16 @@ impl Timers {
         trace.map(|trace| (tick, trace))
     }
 
+    /// The entries that [`Self::next_due`] removes next, in reverse order: at most this many, of the
+    /// first tick only.
+    pub(super) fn upcoming(&self, max: usize) -> &[TraceAt] {
+        let first = self.by_tick.first_key_value();
+        let entries = first.map(|(_, entries)| entries.as_slice());
+        let entries = entries.unwrap_or_default();
+        let start = entries.len().saturating_sub(max);
+        entries.get(start..).unwrap_or_default()
+    }
+
     pub(super) fn clear(&mut self) {
         self.by_tick.clear();
     }
