@@ -55,7 +55,7 @@ pub(crate) struct Log {
     active_slot: u16,
     /// The mark of the traces that begin from now on.
     mark: u64,
-    /// What can be added again is left out of encoded spans.
+    /// Parts of spans that can be added again are left out of their encoding.
     shortens_spans: bool,
     /// The traces before this one in the oldest segment are removed.
     first_remaining: usize,

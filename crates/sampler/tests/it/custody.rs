@@ -7,12 +7,12 @@ use std::{fs, time::Duration};
 use bytes::Bytes;
 use rstest::rstest;
 use spoor_proto::spoor::sampler::v1::{
-    Custody, CustodyMessage, DiscardRequest, Envelope, ExchangeRequest, Piece, WithdrawRequest,
-    custody_message::Message,
+    Custody, CustodyMessage, DepositResponse, DiscardRequest, Envelope, ExchangeRequest, Piece,
+    WithdrawRequest, custody_message::Message,
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Streaming};
 
 use crate::{
     peers::{STACK, Stack, TRACES, rings, wait_for_sum, wait_until_ready},
@@ -290,18 +290,28 @@ async fn refused_deposit_leaves_nothing(
     sampler.stop().await;
 }
 
+/// Begins a deposit with these messages, of which a part has arrived then; the rest can be sent.
+async fn begin_deposit(
+    stack: &Stack,
+    first: Vec<CustodyMessage>,
+) -> (mpsc::Sender<CustodyMessage>, Streaming<DepositResponse>) {
+    let (messages, sent) = mpsc::channel(4);
+    let request = Request::new(ReceiverStream::new(sent));
+    let responses = stack.client(0).await.deposit(request).await.unwrap();
+    for message in first {
+        messages.send(message).await.unwrap();
+    }
+    until("a part of the files", async || kept(stack) == 1).await;
+    (messages, responses.into_inner())
+}
+
 #[tokio::test]
 async fn interrupted_deposit_leaves_nothing() {
     let (_receiver, output) = Receiver::start().await;
     let stack = Stack::without_claims(output);
     let sampler = start_first(&stack).await;
-    let (messages, sent) = mpsc::channel(4);
-    let mut client = stack.client(0).await;
-    let request = Request::new(ReceiverStream::new(sent));
-    let mut responses = client.deposit(request).await.unwrap().into_inner();
-    messages.send(custody(32)).await.unwrap();
-    messages.send(piece("id", &JOURNAL)).await.unwrap();
-    until("a part of the files", async || kept(&stack) == 1).await;
+    let (messages, mut responses) =
+        begin_deposit(&stack, vec![custody(32), piece("id", &JOURNAL)]).await;
     drop(messages);
     let refused = responses.message().await.unwrap_err();
     assert_eq!(refused.code(), Code::Aborted);
@@ -314,12 +324,7 @@ async fn files_that_arrive_are_not_absent() {
     let (_receiver, output) = Receiver::start().await;
     let stack = Stack::without_claims(output);
     let sampler = start_first(&stack).await;
-    let (messages, sent) = mpsc::channel(4);
-    let mut client = stack.client(0).await;
-    let request = Request::new(ReceiverStream::new(sent));
-    let mut responses = client.deposit(request).await.unwrap().into_inner();
-    messages.send(custody(16)).await.unwrap();
-    until("a part of the files", async || kept(&stack) == 1).await;
+    let (messages, mut responses) = begin_deposit(&stack, vec![custody(16)]).await;
     let mut withdrawing = std::pin::pin!(withdraw(&stack, 1));
     let early = timeout(Duration::from_millis(500), withdrawing.as_mut()).await;
     assert!(early.is_err(), "{early:?}");
@@ -338,13 +343,8 @@ async fn deposit_without_a_sender_leaves_nothing() {
     let stack = Stack::without_claims(output);
     let sampler = start_first(&stack).await;
     // While its files arrive, those of others wait.
-    let (messages, sent) = mpsc::channel(4);
-    let mut first = stack.client(0).await;
-    let request = Request::new(ReceiverStream::new(sent));
-    let mut responses = first.deposit(request).await.unwrap().into_inner();
-    messages.send(custody(32)).await.unwrap();
-    messages.send(piece("id", &JOURNAL)).await.unwrap();
-    until("a part of the files", async || kept(&stack) == 1).await;
+    let (messages, mut responses) =
+        begin_deposit(&stack, vec![custody(32), piece("id", &JOURNAL)]).await;
 
     let mut second = stack.client(0).await;
     let complete = vec![custody(16), piece("id", &JOURNAL)];

@@ -10,7 +10,7 @@ pub(crate) struct SourceLimits {
     pub(super) scope: usize,
     /// The name of a service, a namespace or a scope, and the version of a scope.
     pub(super) name: usize,
-    /// Whether spans are searched by their attributes, which are then in their signatures.
+    /// If true, spans are searched by their attributes, which are in their signatures.
     pub(super) is_searched: bool,
 }
 

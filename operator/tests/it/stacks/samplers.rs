@@ -95,6 +95,17 @@ async fn apply(role: &Stacks<'_>, replicas: u16) {
     role.apply("tracing", json!({"sampler": sampler})).await;
 }
 
+/// Applies a stack with one sampler, and runs its pods.
+async fn run_stack(role: &Stacks<'_>) {
+    apply(role, 1).await;
+    until("the stack", async || {
+        role.exists::<Deployment>("tracing-collector").await
+            && role.exists::<Deployment>("tracing-jaeger").await
+    })
+    .await;
+    role.run_pods().await;
+}
+
 /// Waits for rings with these numbers of members, and returns them.
 async fn wait_for_rings(role: &Stacks<'_>, members: &[u32]) -> Value {
     let has_rings = |status: &Value| status["sampler"]["rings"]["members"] == json!(members);
@@ -156,13 +167,7 @@ async fn unneeded_sampler_stays_until_it_is_empty() {
     let gauges = Gauges::default();
     gauges.undelivered.store(1, Ordering::Relaxed);
     start_sampler(&role, 0, "127.0.95.1", &gauges).await;
-    apply(&role, 1).await;
-    until("the stack", async || {
-        role.exists::<Deployment>("tracing-collector").await
-            && role.exists::<Deployment>("tracing-jaeger").await
-    })
-    .await;
-    role.run_pods().await;
+    run_stack(&role).await;
     role.wait_for_status("tracing", is_settled).await;
 
     let existing = json!({"otlp": "collector.tools.svc:4317"});
@@ -189,13 +194,7 @@ async fn traffic_stays_until_samplers_keep_all() {
     let role = Stacks::start(&namespace).await;
     let gauges = Gauges::default();
     start_sampler(&role, 0, "127.0.96.1", &gauges).await;
-    apply(&role, 1).await;
-    until("the stack", async || {
-        role.exists::<Deployment>("tracing-collector").await
-            && role.exists::<Deployment>("tracing-jaeger").await
-    })
-    .await;
-    role.run_pods().await;
+    run_stack(&role).await;
     let status = role.wait_for_status("tracing", is_settled).await;
     assert_eq!(status["tail"], Value::Null);
 
