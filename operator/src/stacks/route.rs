@@ -196,7 +196,7 @@ fn engine_change(
 }
 
 /// Returns true if traffic should leave the engine of this target for the one in the spec.
-fn leaves_engine(stack: &Stack, target: OtlpTarget, state: &RouteState) -> bool {
+pub(super) fn leaves_engine(stack: &Stack, target: OtlpTarget, state: &RouteState) -> bool {
     state.former_engine_exists
         && (stack.route, target.route) == (Route::Collector, Route::Collector)
         && target.engine != stack.sampler.engine()

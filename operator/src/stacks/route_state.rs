@@ -6,7 +6,7 @@ use super::{
     build::otlp_service::{self, OtlpTarget},
     children::Detail,
     reconcile::Reconciler,
-    route::RouteState,
+    route::{RouteState, leaves_engine},
     sources::RelatedObjects,
     status::StackHealth,
 };
@@ -23,17 +23,19 @@ impl Reconciler {
         let engine = stack.sampler.engine();
         // An existing Collector takes over immediately, so nothing of another engine is kept for it.
         let is_managed = matches!(stack.collector, Collector::Managed(_));
-        let former_engine_exists = is_managed && health.has_engine(engine.other());
-        let leaves_engine = former_engine_exists && target.is_some_and(|it| it.engine != engine);
-        RouteState {
+        let mut state = RouteState {
             target,
             jaeger_is_ready: health.jaeger.is_available,
             collector_is_ready: health.is_collector_complete(stack),
             collector_exists: health.has_engine(engine) || health.has_engine(engine.other()),
-            former_engine_exists,
-            former_engine_keeps_all: !leaves_engine
-                || self.former_engine_keeps_all(stack, related, health).await,
+            former_engine_exists: is_managed && health.has_engine(engine.other()),
+            former_engine_keeps_all: true,
+        };
+        if target.is_some_and(|target| leaves_engine(stack, target, &state)) {
+            let keeps_all = self.former_engine_keeps_all(stack, related, health);
+            state.former_engine_keeps_all = keeps_all.await;
         }
+        state
     }
 }
 
