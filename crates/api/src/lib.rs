@@ -5,6 +5,7 @@
 //! [`stack::Stack`], both valid by construction, or all errors with their fields. [`crd`] has the
 //! same rules for a cluster's API server. The crate has no client and does no I/O.
 
+pub mod changes;
 pub mod crd;
 mod duration;
 mod errors;

@@ -10,7 +10,8 @@ use super::{
     ClientError, LabArgs, LabClient, Output, documents::read_all, duration, exit_code, pluralize,
     print_json,
 };
-use spoor_lab::wire::{ApplyResult, Change, ConvergenceResult};
+use spoor_api::changes::Change;
+use spoor_lab::wire::{ApplyResult, ConvergenceResult};
 
 /// Apply policies from files, all or none
 #[derive(Args, Clone, Debug)]

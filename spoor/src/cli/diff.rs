@@ -11,7 +11,7 @@ use super::{
     exit_code, print_json,
     table::{TextTable, or_all_others},
 };
-use spoor_lab::wire::{Comparison, Difference, PlaceSetting};
+use spoor_api::changes::{Comparison, Difference, PlaceSetting};
 
 /// Show what applying files would change, without applying them
 #[derive(Args, Clone, Debug)]

@@ -6,7 +6,8 @@ use std::{
 };
 
 use spoor_api::read::policies;
-use spoor_lab::wire::{Document, Documents, read_file};
+use spoor_api::changes::Document;
+use spoor_lab::wire::{Documents, read_file};
 
 use crate::traces::printable;
 

@@ -16,7 +16,8 @@ use super::{
     duration::positive_duration,
     failure::InvalidOption,
 };
-use spoor_lab::wire::{Document, Documents};
+use spoor_api::changes::Document;
+use spoor_lab::wire::Documents;
 
 /// The priority of overrides, above those that people normally give their policies.
 const PRIORITY: i32 = 1000;

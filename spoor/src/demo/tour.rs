@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use serde_json::json;
-use spoor_lab::{
-    Lab, LabPorts, LabSettings, Service,
-    wire::{Document, Documents},
-};
+use spoor_api::changes::Document;
+use spoor_lab::{Lab, LabPorts, LabSettings, Service, wire::Documents};
 use spoor_load::{BaseUrl, Load, drive};
 use spoor_policy::{Probability, Strategy};
 use spoor_traces::tree::Tree;

@@ -10,7 +10,7 @@ use spoor_policy::{
     ServiceName, Setting, TailPolicy, message::shortened,
 };
 
-use crate::wire::{Difference, PlaceSetting};
+use super::{Difference, PlaceSetting};
 
 /// The most characters of a setting that are shown. Tail rules may contain half a megabyte of text,
 /// and the policy may decide at thousands of places.
@@ -20,8 +20,9 @@ const MAX_SETTING_CHARS: usize = 500;
 /// and the part of the decision.
 type Place = (Namespace, Option<ServiceName>, Option<OperationName>, Part);
 
-/// All places at which the two resolutions differ.
-pub(super) fn differences(
+/// All places at which two resolutions of policies differ.
+#[must_use]
+pub fn differences(
     before: (&[Policy], &Resolution),
     after: (&[Policy], &Resolution),
 ) -> Vec<Difference> {
