@@ -3,11 +3,23 @@
 //! The pages are rendered on the server and work without scripts; scripts add what moves. The console
 //! knows the lab and the cluster only through [`Backend`].
 
+mod assets;
 mod backend;
+mod console;
+mod events;
+#[cfg(test)]
+mod fake;
+mod guard;
+mod history;
 mod layout;
 mod palette;
+mod policies;
+mod recorder;
+mod renders;
 mod text;
+mod tokens;
 mod traces;
 
 pub use backend::{Backend, BackendError, FoundTraces, Source, SourceKind, TraceSpans};
+pub use console::{Console, ConsoleSettings};
 pub use traces::ListedTrace;
