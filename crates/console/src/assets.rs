@@ -16,6 +16,7 @@ const ASSETS: &[(&str, &str)] = &[
     ("favicon.svg", include_str!("favicon.svg")),
     ("scripts/console.js", include_str!("scripts/console.js")),
     ("style.css", include_str!("style.css")),
+    ("styles/controls.css", include_str!("styles/controls.css")),
 ];
 
 /// The routes of all assets.

@@ -181,6 +181,7 @@ mod tests {
 
     #[rstest::rstest]
     #[case("/style.css", "text/css; charset=utf-8")]
+    #[case("/styles/controls.css", "text/css; charset=utf-8")]
     #[case("/favicon.svg", "image/svg+xml")]
     #[case("/scripts/console.js", "text/javascript; charset=utf-8")]
     #[tokio::test]

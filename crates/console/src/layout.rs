@@ -130,6 +130,7 @@ impl Site {
                     title { (text::cut(title, 200)) " · Spoor" }
                     link rel="icon" type="image/svg+xml" href=(self.link("favicon.svg"));
                     link rel="stylesheet" href=(self.link("style.css"));
+                    link rel="stylesheet" href=(self.link("styles/controls.css"));
                     @if assets::exists(section.style()) {
                         link rel="stylesheet" href=(self.link(section.style()));
                     }

@@ -7,20 +7,20 @@ const COLOURS: usize = 10;
 
 /// The services and their colours.
 #[derive(Clone, Debug)]
-pub(crate) struct Palette {
+pub struct Palette {
     pub services: Vec<String>,
     classes: HashMap<String, usize>,
 }
 
 impl Palette {
     /// Assigns colours to the sorted services in turn.
-    pub(crate) fn new(services: Vec<String>) -> Self {
+    pub fn new(services: Vec<String>) -> Self {
         let classes = services.iter().cloned().zip(0..).collect();
         Self { services, classes }
     }
 
     /// The CSS class for a service's colour.
-    pub(crate) fn class(&self, service: &str) -> String {
+    pub fn class(&self, service: &str) -> String {
         let index = self.classes.get(service).copied();
         format!("s{}", index.unwrap_or(0) % COLOURS)
     }

@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use spoor_traces::{TraceId, tree::value::visible};
 
 /// A duration with three significant digits: `1.23 s`, `312 ms`, `45.6 µs`.
-pub(crate) fn duration(duration: Duration) -> String {
+pub fn duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let (unit, name) = match nanos {
         0 => return "0".to_owned(),
@@ -41,7 +41,7 @@ fn trimmed(number: &str) -> &str {
 }
 
 /// A share as a whole percentage; `<1 %` for less than that, unless it is zero.
-pub(crate) fn percent(part: Duration, whole: Duration) -> String {
+pub fn percent(part: Duration, whole: Duration) -> String {
     if whole.is_zero() {
         return "0 %".to_owned();
     }
@@ -52,12 +52,12 @@ pub(crate) fn percent(part: Duration, whole: Duration) -> String {
 }
 
 /// A time since the Unix epoch as `2026-11-21 09:30:00.123`, in UTC.
-pub(crate) fn date_time(nanos: u64) -> String {
+pub fn date_time(nanos: u64) -> String {
     formatted(nanos, "%Y-%m-%d %H:%M:%S%.3f")
 }
 
 /// The time of day of a time since the Unix epoch: `09:30:00.123`, in UTC.
-pub(crate) fn time_of_day(nanos: u64) -> String {
+pub fn time_of_day(nanos: u64) -> String {
     formatted(nanos, "%H:%M:%S%.3f")
 }
 
@@ -69,7 +69,7 @@ fn formatted(nanos: u64, format: &str) -> String {
 }
 
 /// A time relative to now: `3 s ago`, `2 h 5 min ago`.
-pub(crate) fn ago(nanos: u64, now: u64) -> String {
+pub fn ago(nanos: u64, now: u64) -> String {
     match Duration::from_nanos(now.saturating_sub(nanos)) {
         age if age < Duration::from_secs(1) => "just now".to_owned(),
         age if age < Duration::from_secs(60) => format!("{} s ago", age.as_secs()),
@@ -80,13 +80,13 @@ pub(crate) fn ago(nanos: u64, now: u64) -> String {
 }
 
 /// A number with its noun: `1 span`, `2,300 spans`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
+pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(number))
 }
 
 /// A number with thousands separators.
-pub(crate) fn grouped(number: usize) -> String {
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -99,7 +99,7 @@ pub(crate) fn grouped(number: usize) -> String {
 }
 
 /// The first characters of a text, with invisible ones escaped, and the number of bytes left out.
-pub(crate) fn cut(text: &str, max_chars: usize) -> String {
+pub fn cut(text: &str, max_chars: usize) -> String {
     match text.char_indices().nth(max_chars) {
         None => visible(text).into_owned(),
         Some((end, _)) => {
@@ -112,7 +112,7 @@ pub(crate) fn cut(text: &str, max_chars: usize) -> String {
 
 /// Splits an operation's name for a narrow column: the start, which may be cut, and the end from
 /// the last slash on, which should stay visible. The package of a gRPC method is omitted.
-pub(crate) fn split_operation(operation: &str) -> (&str, &str) {
+pub fn split_operation(operation: &str) -> (&str, &str) {
     let Some((start, _)) = operation.rsplit_once('/') else {
         return ("", operation);
     };
@@ -135,12 +135,12 @@ pub(crate) fn split_operation(operation: &str) -> (&str, &str) {
 }
 
 /// The first digits of a trace ID, which distinguish the traces of a list if their IDs are random.
-pub(crate) fn short(id: TraceId) -> String {
+pub fn short(id: TraceId) -> String {
     id.to_string().chars().take(8).collect()
 }
 
 /// A position on an axis in percent, for SVG.
-pub(crate) fn percent_along(part: u64, whole: u64) -> f64 {
+pub fn percent_along(part: u64, whole: u64) -> f64 {
     // The rounding error is far smaller than a pixel.
     match whole {
         0 => 0.0,
