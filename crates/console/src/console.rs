@@ -80,7 +80,7 @@ impl Console {
         Router::new()
             .merge(traces::router())
             .merge(policies::router())
-            .route("/policies/events", get(events::stream))
+            .route("/policies/events", get(events::policy_events))
             .merge(assets::router())
             .fallback(unknown_path)
             .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))

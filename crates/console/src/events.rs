@@ -82,7 +82,7 @@ struct Sent {
 
 /// `GET /policies/events`: an event `policies` for changes of the table, and an event `error` with
 /// the reason while the policies cannot be read.
-pub(crate) async fn stream(State(console): State<Console>) -> Response {
+pub(crate) async fn policy_events(State(console): State<Console>) -> Response {
     match console.events().subscribe(console.stop().clone()) {
         Some(events) => events.into_response(),
         None => {

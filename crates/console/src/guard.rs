@@ -92,9 +92,15 @@ fn refused(console: &Console, uri: &Uri, refusal: Refusal) -> Response {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use axum::body::Body;
+    use spoor_runtime::{Listener, Sockets};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+    use tokio_util::sync::CancellationToken;
     use tower::ServiceExt;
 
     use super::*;
@@ -154,6 +160,29 @@ mod tests {
         *request.headers_mut() = headers("localhost:16686", &[OWN, SAME]);
         let response = console.router().oneshot(request).await.unwrap();
         assert_eq!(response.status(), expected);
+    }
+
+    /// For a browser, a page whose name resolves to this machine has the console's origin.
+    #[tokio::test]
+    async fn rebound_host_is_refused() {
+        let sockets = Sockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = sockets.local_addr().unwrap();
+        let backend = Arc::new(FakeBackend::default());
+        let console = Console::new(backend, ConsoleSettings::default());
+        let (stop, grace) = (CancellationToken::new(), Duration::from_secs(5));
+        let listener = Listener::new(sockets, console.router());
+        let serving = tokio::spawn(listener.serve(grace, stop.clone()));
+        let request = "POST /policies/apply HTTP/1.1\r\nHost: evil.example\r\n\
+            Origin: http://evil.example\r\nSec-Fetch-Site: same-origin\r\n\
+            Content-Length: 0\r\nConnection: close\r\n\r\n";
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 403"), "{response}");
+        assert!(response.contains("is not a loopback name"), "{response}");
+        stop.cancel();
+        serving.await.unwrap().unwrap();
     }
 
     fn headers(host: &'static str, sent: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -125,3 +125,16 @@ async fn streams_end_with_the_recorder() {
     events.end().await;
     timeout(DEADLINE, recorded.recorder).await.unwrap().unwrap();
 }
+
+#[test]
+fn revision_changes_with_the_policy() {
+    let backend = FakeBackend::default();
+    backend.apply_text(POLICY);
+    let mut revisions = Revisions::default();
+    let mut policies = backend.listed();
+    let first = revisions.update(&policies);
+    assert_eq!(revisions.update(&policies), first);
+    policies[0].metadata.generation = Some(2);
+    assert_ne!(revisions.update(&policies), first);
+    assert!(revisions.update(&[]).is_empty());
+}
