@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
-
-use crate::{TraceId, tree::value::visible};
+use spoor_traces::{TraceId, tree::value::visible};
 
 /// A duration with three significant digits: `1.23 s`, `312 ms`, `45.6 µs`.
 pub fn duration(duration: Duration) -> String {

@@ -7,12 +7,12 @@ use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     trace::v1::span::{Event, Link},
 };
-
-use super::{layout::Site, text};
-use crate::{
+use spoor_traces::{
     TraceId,
     tree::{Position, Row, Tree, value},
 };
+
+use crate::{layout::Site, text};
 
 /// The most attributes, events or links in a list.
 const MAX_LISTED: usize = 100;

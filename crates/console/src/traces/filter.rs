@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{
+use spoor_traces::{
     Search,
-    query::parameters::{self, Parameters},
-    service,
+    query::{
+        go,
+        parameters::{self, Parameters},
+    },
 };
 
 /// The choices for the lookback: value, label and seconds. The empty value means any time.
@@ -74,8 +76,7 @@ impl Filter {
 
     fn interpret(&mut self, parameters: &Parameters) {
         let non_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        self.search.service =
-            non_empty(&self.service).map(|name| service::stored_name(&name).to_owned());
+        self.search.service = non_empty(&self.service);
         self.search.operation = non_empty(&self.operation);
         self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
         let mut read = |name| self.checked(name, duration(parameters, name)).flatten();
@@ -107,7 +108,7 @@ fn duration(parameters: &Parameters, name: &str) -> Result<Option<Duration>, Str
     if text.is_empty() {
         return Ok(None);
     }
-    let read = crate::query::go::duration(text);
+    let read = go::duration(text);
     read.map(Some)
         .map_err(|_| "enter a number with a unit, such as 100ms or 1.2s".to_owned())
 }
@@ -151,9 +152,9 @@ fn tags(text: &str) -> Result<Vec<(String, String)>, String> {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use spoor_traces::query::parameters::Parameters;
 
     use super::{Filter, tags};
-    use crate::query::parameters::Parameters;
 
     fn read(pairs: &[(&str, &str)]) -> Filter {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
-
-use super::{details, layout::Site, list_item::display_name, palette::Palette, text};
-use crate::{
+use spoor_traces::{
     TraceId,
     tree::{Bottleneck, Member, Position, Row, Tree},
 };
+
+use super::{details, listed::display_name};
+use crate::{layout::Site, palette::Palette, text};
 
 /// The most spans on one page.
 const MAX_ROWS: usize = 1_000;

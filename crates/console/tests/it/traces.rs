@@ -1,0 +1,7 @@
+//! The pages of traces.
+
+mod browser;
+mod pages;
+mod serve;
+#[path = "../../../traces/tests/it/spans.rs"]
+mod spans;
