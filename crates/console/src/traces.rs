@@ -4,9 +4,12 @@
 mod details;
 mod filter;
 mod form;
+mod links;
 mod listed;
+mod minimap;
 mod results;
 mod scatter;
+mod tools;
 mod trace;
 mod waterfall;
 
@@ -40,10 +43,11 @@ use crate::{
     text,
 };
 use filter::Filter;
+use links::LinkedFrom;
 use waterfall::View;
 
 /// `/`, `/search`, `/trace`, `/trace/{id}`, and `/trace/{id}.json` for a trace as a file.
-pub(crate) fn routes() -> Router<Console> {
+pub(crate) fn router() -> Router<Console> {
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
@@ -51,8 +55,6 @@ pub(crate) fn routes() -> Router<Console> {
         .route("/trace/{id}", get(trace))
 }
 
-/// The name of the script and of the style sheet of these pages.
-const OWN: &str = "traces";
 /// The pages and files of single traces in progress. Each may hold 64 MiB of decoded spans.
 static TURNS: Semaphore = Semaphore::const_new(4);
 /// The longest time that a request waits for its turn.
@@ -90,7 +92,7 @@ async fn search(State(console): State<Console>, uri: Uri, parameters: Parameters
         };
         (
             status,
-            site.document_with(Section::Traces, "Traces", OWN, content),
+            site.document_with(Section::Traces, "Traces", "traces", content),
         )
     };
     console.render(render).await
@@ -184,13 +186,14 @@ async fn page(
             palette: &palette,
             tree: &tree,
             id,
+            linked_from: LinkedFrom::new(id, &tree),
             from: from.unwrap_or(0),
         };
         let content = trace::trace(&view, kept.as_ref());
         let title = format!("Trace {}", text::short(id));
         (
             StatusCode::OK,
-            site.document_with(Section::Traces, &title, OWN, content),
+            site.document_with(Section::Traces, &title, "trace", content),
         )
     };
     console.render(render).await

@@ -204,7 +204,7 @@ fn legend(tree: &Tree, palette: &Palette) -> Markup {
                 li .soft { "and " (services.len() - MAX_LEGEND_SERVICES) " more" }
             }
             li .key { span .swatch .critical {} "critical path" }
-            li .key { span .swatch .error {} "error" }
+            li .key { span .cross { "✕" } "error" }
         }
     }
 }

@@ -44,7 +44,8 @@ async fn trace_page_shows_spans_and_findings() {
         "162 ms of 290 ms (56 %)",
         "rule <b>errors</b> of policy <a href=\"../policies?policy=keep-errors\">keep-errors</a> matched",
         "exception.message",
-        "calc.rounds</th><td>9007199254740993</td>",
+        "calc.rounds</th><td><a href=\"../search?service=service%2Db&amp;tags=calc%2Erounds%3D%229007199254740993%22\">9007199254740993</a></td>",
+        "class=\"minimap\"",
         "../trace/5b8efff798038103000000000000feed",
         "../trace/5b8efff7980381030000000000000001.json",
         "aria-level=\"4\"",
@@ -230,6 +231,8 @@ async fn inconsistent_spans_are_shown_with_notes() {
         "timestamps were adjusted by",
         "Its reported end is before its start",
         "(no name)",
+        "clock adjusted",
+        "parent missing",
     ] {
         assert!(page.contains(expected), "{expected} is missing");
     }
@@ -252,6 +255,58 @@ async fn ambiguous_ids_and_links_have_notes() {
         assert!(page.contains(expected), "{expected} is missing");
     }
     assert!(!page.contains("trace/00000000000000000000000000000000"));
+}
+
+#[tokio::test]
+async fn links_lead_in_both_directions() {
+    let store = store();
+    let mut one = span(1, 1, 0, "sends", START, START + 9);
+    let other = span(1, 2, 1, "receives", START + 2, START + 20);
+    one.links = vec![Link {
+        trace_id: other.trace_id.clone(),
+        span_id: other.span_id.clone(),
+        ..Link::default()
+    }];
+    insert(&store, vec![batch("service", vec![one, other])]);
+    let page = page_of(&store, TRACE).await;
+    let (_, links) = page.split_once("<h2>Links</h2>").unwrap();
+    let to = "../trace/5b8efff7980381030000000000000001#span-0000000000000002";
+    assert!(links.contains(to), "{links}");
+    let (_, linked) = links.split_once("<h2>Linked from</h2>").unwrap();
+    assert!(
+        linked.contains("href=\"#span-0000000000000001\""),
+        "{linked}"
+    );
+    assert!(
+        linked.contains("It ends 11 ms after its parent"),
+        "{linked}"
+    );
+}
+
+#[tokio::test]
+async fn failed_span_keeps_its_services_colour() {
+    let store = store();
+    insert(&store, a_to_b(1, START, 100, true));
+    let page = page_of(&store, TRACE).await;
+    let (_, legend) = page.split_once("class=\"dot ").unwrap();
+    let (colour, _) = legend.split_once('"').unwrap();
+    assert!(
+        page.contains(&format!("<rect class=\"span {colour}\"")),
+        "{colour}"
+    );
+    assert!(page.contains("<tspan class=\"cross\">"));
+}
+
+#[tokio::test]
+async fn tag_link_finds_the_trace() {
+    let store = store();
+    insert(&store, a_to_b(1, START, 100, false));
+    insert(&store, a_to_b(2, START, 100, true));
+    let page = page_of(&store, TRACE).await;
+    let (before, _) = page.split_once("\">200</a>").unwrap();
+    let (_, link) = before.rsplit_once("href=\"..").unwrap();
+    let found = page_of(&store, &link.replace("&amp;", "&")).await;
+    assert!(found.contains("1 trace<"), "{link}");
 }
 
 #[tokio::test]
@@ -332,7 +387,7 @@ async fn long_names_and_values_are_cut() {
     insert(&store, vec![batch(&"s".repeat(1_000), vec![one])]);
     for path in [TRACE, "/"] {
         let page = page_of(&store, path).await;
-        assert!(page.len() < 60_000, "{path}: {}", page.len());
+        assert!(page.len() < 70_000, "{path}: {}", page.len());
     }
     let page = page_of(&store, TRACE).await;
     assert!(page.contains("99,000 more bytes") && page.contains("201 more are not shown"));
