@@ -8,6 +8,7 @@ mod links;
 mod listed;
 mod minimap;
 mod results;
+mod routine;
 mod scatter;
 mod tools;
 mod trace;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use axum::{
     Router,
     extract::{Path, State, rejection::PathRejection},
-    response::{IntoResponse, Redirect, Response},
+    response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
 use http::{StatusCode, Uri, header};
@@ -46,11 +47,13 @@ use filter::Filter;
 use links::LinkedFrom;
 use waterfall::View;
 
-/// `/`, `/search`, `/trace`, `/trace/{id}`, and `/trace/{id}.json` for a trace as a file.
+/// `/` and `/search`, with `/search/rows` for the rows of new traces; `/trace` and `/trace/{id}`, with
+/// `/trace/{id}.json` for a trace as a file.
 pub(crate) fn router() -> Router<Console> {
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
+        .route("/search/rows", get(new_rows))
         .route("/trace", get(by_id))
         .route("/trace/{id}", get(trace))
 }
@@ -76,9 +79,7 @@ async fn search(State(console): State<Console>, uri: Uri, parameters: Parameters
         let (status, results) = match found {
             None => (StatusCode::BAD_REQUEST, results::invalid()),
             Some(Ok(found)) => {
-                let named = found.traces.iter().flat_map(|trace| &trace.services);
-                let named = named.map(|(name, _)| name.as_str());
-                let palette = Palette::new(services.iter().map(String::as_str).chain(named));
+                let palette = search_palette(&services, &found);
                 (
                     StatusCode::OK,
                     results::results(&site, &filter, kind, found, &palette),
@@ -98,6 +99,39 @@ async fn search(State(console): State<Console>, uri: Uri, parameters: Parameters
     console.render(render).await
 }
 
+/// The rows of traces that are newer than those of a page, for its script.
+async fn new_rows(State(console): State<Console>, parameters: Parameters) -> Response {
+    // The links are relative to the page that gets the rows.
+    let site = Site::of(&console, &Uri::from_static("/search"));
+    let mut filter = Filter::read(&parameters);
+    let newest = parameters.get("after").and_then(|after| after.parse().ok());
+    filter.restrict_to_new(newest.unwrap_or(0));
+    let (services, found) = tokio::join!(console.backend().services(), find(&console, &filter));
+    let render = move || {
+        let (status, rows) = match found {
+            None => (StatusCode::BAD_REQUEST, results::invalid()),
+            Some(Ok(found)) => {
+                let palette = search_palette(&services.unwrap_or_default(), &found);
+                (
+                    StatusCode::OK,
+                    results::rows(&site, &filter, found.traces, &palette),
+                )
+            }
+            Some(Err(error)) => (status(&error), results::refused(&error)),
+        };
+        (status, Html(rows.into_string()))
+    };
+    console.render(render).await
+}
+
+/// The colours of all services, including those of traces that arrived after the services were
+/// listed.
+fn search_palette(services: &[String], found: &FoundTraces) -> Palette {
+    let named = found.traces.iter().flat_map(|trace| &trace.services);
+    let named = named.map(|(name, _)| name.as_str());
+    Palette::new(services.iter().map(String::as_str).chain(named))
+}
+
 /// The names of a service's operations; none if no service is selected.
 async fn operations(console: &Console, service: &str) -> Vec<String> {
     match service {
@@ -115,7 +149,12 @@ async fn find(console: &Console, filter: &Filter) -> Option<Result<FoundTraces, 
     if !filter.problems.is_empty() {
         return None;
     }
-    Some(console.backend().find_traces(filter.search.clone()).await)
+    let mut search = filter.search.clone();
+    if filter.hides_routine() {
+        // Some of those found are not listed.
+        search.limit *= 3;
+    }
+    Some(console.backend().find_traces(search).await)
 }
 
 async fn by_id(State(console): State<Console>, uri: Uri, parameters: Parameters) -> Response {

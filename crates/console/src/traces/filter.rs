@@ -22,6 +22,9 @@ pub const LOOKBACKS: [(&str, &str, u64); 8] = [
     ("2d", "Last 2 days", 48 * 3_600),
 ];
 
+/// The time after its start for which a trace may still appear: the tail sampler waits for its spans.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+
 /// The choices for the limit.
 pub const LIMITS: [usize; 4] = [20, 50, 100, 200];
 
@@ -35,6 +38,8 @@ pub struct Filter {
     pub max_duration: String,
     pub lookback: String,
     pub is_longest_first: bool,
+    /// Static files and health checks are listed too.
+    pub shows_routine: bool,
     /// The search, from the fields that are valid.
     pub search: Search,
     /// The invalid fields, with the reason for each.
@@ -53,6 +58,7 @@ impl Filter {
             max_duration: text("maxDuration"),
             lookback: text("lookback"),
             is_longest_first: parameters.get("sort") == Some("longest"),
+            shows_routine: parameters.get("hidden") == Some("show"),
             ..Self::default()
         };
         filter.interpret(parameters);
@@ -66,6 +72,20 @@ impl Filter {
             ..Search::default()
         };
         self.search != all
+    }
+
+    /// Returns whether static files and health checks are left out. A search for one operation lists
+    /// all of its traces.
+    pub fn hides_routine(&self) -> bool {
+        !self.shows_routine && self.operation.is_empty()
+    }
+
+    /// Restricts the search to traces that a page may not have yet, given the start of its newest
+    /// trace.
+    pub fn restrict_to_new(&mut self, newest: u64) {
+        let earliest = newest.saturating_sub(parameters::nanos(MAX_DELAY));
+        let start_min = self.search.start_min.unwrap_or(0);
+        self.search.start_min = Some(start_min.max(earliest));
     }
 
     /// The problem of a field.

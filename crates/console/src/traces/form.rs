@@ -79,6 +79,10 @@ pub fn form(site: &Site, filter: &Filter, services: &[String], operations: &[Str
                 }
             }
             div .actions { button { "Find traces" } }
+            label .check .routine {
+                input type="checkbox" name="hidden" value="show" checked[filter.shows_routine];
+                "Show static files and health checks"
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use spoor_traces::{KeepReason, TraceId, tree::Tree};
 
+use super::routine::is_routine;
 use crate::text;
 
 /// The most services named in a result.
@@ -34,6 +35,8 @@ pub struct ListedTrace {
     pub services: Vec<(String, usize)>,
     /// The number of further services.
     pub other_services: usize,
+    /// The root is a request for a static file or a health check, and no span has an error.
+    pub is_routine: bool,
     /// The policy and rule that kept it, if the backend knows them.
     pub kept: Option<KeepReason>,
 }
@@ -57,6 +60,7 @@ impl ListedTrace {
             service: root.map_or_else(String::new, |root| root.service().to_owned()),
             operation: text::cut(display_name(operation), MAX_OPERATION_CHARACTERS),
             services: named.collect(),
+            is_routine: tree.errors() == 0 && root.is_some_and(is_routine),
             other_services: services.len().saturating_sub(MAX_NAMED_SERVICES),
             kept,
         }

@@ -35,6 +35,7 @@ pub fn results(
             false => no_match(site, filter, stored),
         };
     }
+    let hidden = hide_routine(filter, &mut traces);
     if filter.is_longest_first {
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
     }
@@ -52,6 +53,19 @@ pub fn results(
                     }
                     @if let Some(stored) = stored { (text::grouped(stored)) " stored" }
                 }
+                @if !filter.is_longest_first {
+                    // Shown by the script, which adds new traces to the list.
+                    p .live hidden {
+                        output #arrived aria-live="polite" {}
+                        button #follow .quiet type="button" aria-pressed="false" { "Follow new traces" }
+                    }
+                }
+            }
+            @if hidden > 0 {
+                p .soft {
+                    (text::count(hidden, "request")) " for static files and health checks "
+                    @if hidden == 1 { "is" } @else { "are" } " hidden; the form has a switch to show them."
+                }
             }
             @if let Some(first) = too_large.first() {
                 p .soft {
@@ -67,6 +81,34 @@ pub fn results(
             }
         }
     }
+}
+
+/// The rows of a list alone, for a page that shows earlier ones already.
+pub fn rows(
+    site: &Site,
+    filter: &Filter,
+    mut traces: Vec<ListedTrace>,
+    palette: &Palette,
+) -> Markup {
+    hide_routine(filter, &mut traces);
+    let longest = traces.iter().map(|trace| trace.duration).max();
+    let longest = longest.unwrap_or_default();
+    let now = now();
+    html! {
+        @for trace in &traces { (result(site, trace, palette, longest, now)) }
+    }
+}
+
+/// Removes static files and health checks, unless they are to be listed, and the oldest traces beyond
+/// the limit. Returns the number of the former.
+fn hide_routine(filter: &Filter, traces: &mut Vec<ListedTrace>) -> usize {
+    let found = traces.len();
+    if filter.hides_routine() {
+        traces.retain(|trace| !trace.is_routine);
+    }
+    let hidden = found - traces.len();
+    traces.truncate(filter.search.limit);
+    hidden
 }
 
 /// The notice in place of the results if a field is invalid.
@@ -98,7 +140,7 @@ fn result(
 ) -> Markup {
     let share = text::percent_along(nanos(trace.duration), nanos(longest)).max(0.3);
     html! {
-        li .result .failed[trace.errors > 0] {
+        li .result .failed[trace.errors > 0] data-id=(trace.id) data-start=(trace.start) {
             a .what href=(site.link(&format!("trace/{}", trace.id))) {
                 span .service { (text::cut(&trace.service, 80)) }
                 " "

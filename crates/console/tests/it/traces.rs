@@ -2,6 +2,7 @@
 
 mod browser;
 mod pages;
+mod search;
 mod serve;
 #[path = "../../../traces/tests/it/spans.rs"]
 mod spans;
