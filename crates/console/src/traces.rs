@@ -58,8 +58,9 @@ pub(crate) fn router() -> Router<Console> {
         .route("/trace/{id}", get(trace))
 }
 
-/// The pages and files of single traces in progress. Each may hold 64 MiB of decoded spans.
-static TURNS: Semaphore = Semaphore::const_new(4);
+/// The turns of pages and files of single traces. Each may hold 64 MiB of decoded spans, which
+/// docs/query.md counts.
+static TURNS: Semaphore = Semaphore::const_new(2);
 /// The longest time that a request waits for its turn.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
