@@ -183,13 +183,13 @@ async fn trace(
     };
     match read(&console, parsed).await {
         Ok(Some((spans, turn))) if file.is_some() => download(&site, spans, turn).await,
-        Ok(Some((spans, _turn))) => page(&console, site, spans, &parameters).await,
+        Ok(Some((spans, turn))) => page(&console, site, spans, turn, &parameters).await,
         Ok(None) => (StatusCode::NOT_FOUND, trace::missing(&site, parsed)).into_response(),
         Err(error) => site.error(Section::Traces, &error),
     }
 }
 
-/// Reads a trace when its turn comes. The turn ends with the response.
+/// Reads a trace when its turn comes, which ends when the spans are dropped.
 async fn read(
     console: &Console,
     id: TraceId,
@@ -208,11 +208,14 @@ async fn page(
     console: &Console,
     site: Site,
     spans: TraceSpans,
+    turn: SemaphorePermit<'static>,
     parameters: &Parameters,
 ) -> Response {
     let from = parameters.get("from").and_then(|from| from.parse().ok());
     let services = console.backend().services().await.unwrap_or_default();
     let render = move || {
+        // Until the spans are dropped, even if the client disconnects.
+        let _turn = turn;
         let TraceSpans {
             id,
             resource_spans,
@@ -246,7 +249,7 @@ async fn download(site: &Site, spans: TraceSpans, turn: SemaphorePermit<'static>
         let _turn = turn;
         to_otlp_json(&spans.resource_spans)
     };
-    let failed = |error: String| site.error(Section::Traces, &BackendError::TooLarge(error));
+    let failed = |error: BackendError| site.error(Section::Traces, &error);
     match tokio::task::spawn_blocking(encode).await {
         Ok(Ok(json)) => {
             let name = format!("attachment; filename=\"trace-{id}.json\"");
@@ -256,8 +259,10 @@ async fn download(site: &Site, spans: TraceSpans, turn: SemaphorePermit<'static>
             ];
             (headers, json).into_response()
         }
-        Ok(Err(error)) => failed(error.to_string()),
-        Err(error) => failed(format!("cannot write the file: {error}")),
+        Ok(Err(error)) => failed(BackendError::TooLarge(error.to_string())),
+        Err(error) => failed(BackendError::Reach(format!(
+            "cannot write the file: {error}"
+        ))),
     }
 }
 

@@ -245,7 +245,7 @@ function zooming() {
   return { zoom, pan };
 }
 
-// A duration with three significant digits, as the server writes it.
+// A duration with three significant digits, as the server writes one of less than a minute.
 function duration(nanos) {
   const units = [["s", 1e9], ["ms", 1e6], ["µs", 1e3]];
   const [unit, size] = units.find(([, size]) => nanos >= size) ?? ["ns", 1];

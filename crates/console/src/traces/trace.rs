@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The most services named in the legend.
-const MAX_LEGEND_SERVICES: usize = 24;
+const MAX_LEGEND_SERVICES: usize = 40;
 
 /// A trace with its details, starting at a given row.
 pub fn trace(view: &View<'_>, kept: Option<&KeepReason>) -> Markup {
