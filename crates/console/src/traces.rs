@@ -1,158 +1,289 @@
-//! The web page: a search for traces, and a trace as a waterfall. It is rendered on the server and
-//! needs no scripts; all text from spans and requests is escaped.
+//! The pages of traces: a search, and a trace as a waterfall. All text from spans and requests is
+//! escaped.
 
 mod details;
 mod filter;
 mod form;
-mod layout;
-mod list_item;
-mod palette;
+mod links;
+mod listed;
+mod minimap;
 mod results;
+mod routine;
 mod scatter;
-mod text;
+mod tools;
 mod trace;
 mod waterfall;
+
+use std::time::Duration;
 
 use axum::{
     Router,
     extract::{Path, State, rejection::PathRejection},
-    middleware::map_response,
     response::{Html, IntoResponse, Redirect, Response},
-    routing::{MethodRouter, get},
+    routing::get,
 };
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{StatusCode, Uri, header};
 use maud::html;
-use spoor_runtime::{LogLimit, page_headers};
+use spoor_traces::{
+    InvalidTraceId, TraceId,
+    query::{parameters::Parameters, to_otlp_json},
+    tree::Tree,
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+pub use listed::ListedTrace;
 
 use crate::{
-    InvalidTraceId, TraceId,
-    query::{Queries, limits::Reader, parameters::Parameters, response},
-    service,
+    backend::{BackendError, FoundTraces, TraceSpans},
+    console::Console,
+    layout::{Section, Site},
+    palette::Palette,
+    text,
 };
 use filter::Filter;
-use layout::Site;
-use palette::Palette;
+use links::LinkedFrom;
+use waterfall::View;
 
-/// Allows the browser to load only the page's own style sheet and icon.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
-                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// `/`, `/search`, `/trace`, `/trace/{id}` and their assets; a page with status 404 for any other
-/// path.
-pub fn router(queries: &Queries) -> Router {
-    let style = asset("text/css; charset=utf-8", include_str!("page/style.css"));
-    let icon = asset("image/svg+xml", include_str!("page/favicon.svg"));
+/// `/` and `/search`, with `/search/rows` for the rows of new traces; `/trace` and `/trace/{id}`, with
+/// `/trace/{id}.json` for a trace as a file.
+pub(crate) fn router() -> Router<Console> {
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
+        .route("/search/rows", get(new_rows))
         .route("/trace", get(by_id))
         .route("/trace/{id}", get(trace))
-        .route("/style.css", style)
-        .route("/favicon.svg", icon)
-        .fallback(unknown_path)
-        .layer(map_response(add_security_headers))
-        .with_state(queries.clone())
 }
 
-async fn search(State(queries): State<Queries>, uri: Uri, parameters: Parameters) -> Response {
-    let site = Site::of(&uri);
-    render_page(&queries.searches(), move |reader| {
-        let filter = Filter::read(&parameters);
-        let palette = Palette::new(service::some_names(reader));
-        let (status, results) = match results::results(&site, &filter, reader, &palette) {
-            Ok(results) if filter.problems.is_empty() => (StatusCode::OK, results),
-            Ok(problems) => (StatusCode::BAD_REQUEST, problems),
-            Err(error) => (error.status(), results::refused(&error)),
+/// The turns of pages and files of single traces. Each may hold 64 MiB of decoded spans, which
+/// docs/query.md counts.
+static TURNS: Semaphore = Semaphore::const_new(2);
+/// The longest time that a request waits for its turn.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+async fn search(State(console): State<Console>, uri: Uri, parameters: Parameters) -> Response {
+    let site = Site::of(&console, &uri);
+    let filter = Filter::read(&parameters);
+    let backend = console.backend();
+    let kind = backend.source().kind;
+    let (services, operations, found) = tokio::join!(
+        backend.services(),
+        operations(&console, &filter.service),
+        find(&console, &filter),
+    );
+    let render = move || {
+        // Without these lists the form still works.
+        let services = services.unwrap_or_default();
+        let (status, results) = match found {
+            None => (StatusCode::BAD_REQUEST, results::invalid()),
+            Some(Ok(found)) => {
+                let palette = search_palette(&services, &found);
+                (
+                    StatusCode::OK,
+                    results::results(&site, &filter, kind, found, &palette),
+                )
+            }
+            Some(Err(error)) => (status(&error), results::refused(&error)),
         };
         let content = html! {
-            (form::form(&site, &filter, reader, &palette.services))
+            (form::form(&site, &filter, &services, &operations))
             (results)
         };
-        (status, site.document("Traces", content))
-    })
-    .await
+        (
+            status,
+            site.document_with(Section::Traces, "Traces", "traces", content),
+        )
+    };
+    console.render(render).await
 }
 
-async fn by_id(uri: Uri, parameters: Parameters) -> Response {
+/// The rows of traces that are newer than those of a page, for its script.
+async fn new_rows(State(console): State<Console>, parameters: Parameters) -> Response {
+    // The links are relative to the page that gets the rows.
+    let site = Site::of(&console, &Uri::from_static("/search"));
+    let mut filter = Filter::read(&parameters);
+    let newest = parameters.get("after").and_then(|after| after.parse().ok());
+    filter.restrict_to_new(newest.unwrap_or(0));
+    let (services, found) = tokio::join!(console.backend().services(), find(&console, &filter));
+    let render = move || {
+        let (status, rows) = match found {
+            None => (StatusCode::BAD_REQUEST, results::invalid()),
+            Some(Ok(found)) => {
+                let palette = search_palette(&services.unwrap_or_default(), &found);
+                (
+                    StatusCode::OK,
+                    results::rows(&site, &filter, found.traces, &palette),
+                )
+            }
+            Some(Err(error)) => (status(&error), results::refused(&error)),
+        };
+        (status, Html(rows.into_string()))
+    };
+    console.render(render).await
+}
+
+/// The colours of all services, including those of traces that arrived after the services were
+/// listed.
+fn search_palette(services: &[String], found: &FoundTraces) -> Palette {
+    let named = found.traces.iter().flat_map(|trace| &trace.services);
+    let named = named.map(|(name, _)| name.as_str());
+    Palette::new(services.iter().map(String::as_str).chain(named))
+}
+
+/// The names of a service's operations; none if no service is selected.
+async fn operations(console: &Console, service: &str) -> Vec<String> {
+    match service {
+        "" => Vec::new(),
+        service => console
+            .backend()
+            .operations(service)
+            .await
+            .unwrap_or_default(),
+    }
+}
+
+/// Searches, unless a field is invalid.
+async fn find(console: &Console, filter: &Filter) -> Option<Result<FoundTraces, BackendError>> {
+    if !filter.problems.is_empty() {
+        return None;
+    }
+    let mut search = filter.search.clone();
+    if filter.hides_routine() {
+        // Some of those found are not listed.
+        search.limit *= 3;
+    }
+    Some(console.backend().find_traces(search).await)
+}
+
+async fn by_id(State(console): State<Console>, uri: Uri, parameters: Parameters) -> Response {
     let id = parameters.get("id").unwrap_or_default().trim();
     match id.parse::<TraceId>() {
         // Relative, since the page may be served under a prefix.
         Ok(id) => Redirect::to(&format!("trace/{id}")).into_response(),
-        Err(error) => invalid_id(&Site::of(&uri), id, &error),
+        Err(error) => invalid_id(&Site::of(&console, &uri), id, &error),
     }
 }
 
 async fn trace(
-    State(queries): State<Queries>,
+    State(console): State<Console>,
     id: Result<Path<String>, PathRejection>,
     uri: Uri,
     parameters: Parameters,
 ) -> Response {
-    let site = Site::of(&uri);
+    let site = Site::of(&console, &uri);
     // Text that is not UTF-8 is an invalid trace ID too; the page says which IDs are valid.
     let id = id.map_or_else(|_| char::REPLACEMENT_CHARACTER.into(), |Path(id)| id);
-    let id: TraceId = match id.parse() {
+    let file = id.strip_suffix(".json");
+    let parsed: TraceId = match file.unwrap_or(&id).parse() {
         Ok(id) => id,
         Err(error) => return invalid_id(&site, &id, &error),
     };
+    match read(&console, parsed).await {
+        Ok(Some((spans, turn))) if file.is_some() => download(&site, spans, turn).await,
+        Ok(Some((spans, turn))) => page(&console, site, spans, turn, &parameters).await,
+        Ok(None) => (StatusCode::NOT_FOUND, trace::missing(&site, parsed)).into_response(),
+        Err(error) => site.error(Section::Traces, &error),
+    }
+}
+
+/// Reads a trace when its turn comes, which ends when the spans are dropped.
+async fn read(
+    console: &Console,
+    id: TraceId,
+) -> Result<Option<(TraceSpans, SemaphorePermit<'static>)>, BackendError> {
+    let busy =
+        || BackendError::Reach("too many traces are open; try again in a few seconds".to_owned());
+    let turn = timeout(MAX_WAIT, TURNS.acquire())
+        .await
+        .map_err(|_| busy())?;
+    let turn = turn.map_err(|_| busy())?;
+    let spans = console.backend().trace(id).await?;
+    Ok(spans.map(|spans| (spans, turn)))
+}
+
+async fn page(
+    console: &Console,
+    site: Site,
+    spans: TraceSpans,
+    turn: SemaphorePermit<'static>,
+    parameters: &Parameters,
+) -> Response {
     let from = parameters.get("from").and_then(|from| from.parse().ok());
-    render_page(&queries, move |reader| match reader.trace(id) {
-        Ok(Some(found)) => {
-            let palette = Palette::new(service::some_names(reader));
-            let content = trace::trace(&site, &found, &palette, from.unwrap_or(0));
-            let title = format!("Trace {}", text::short(id));
-            (StatusCode::OK, site.document(&title, content))
-        }
-        Ok(None) => (StatusCode::NOT_FOUND, trace::missing(&site, id)),
-        Err(error) => (error.status(), trace::refused(&site, &error)),
-    })
-    .await
-}
-
-fn asset(content_type: &'static str, content: &'static str) -> MethodRouter<Queries> {
-    get(async move || ([(header::CONTENT_TYPE, content_type)], content))
-}
-
-async fn unknown_path(uri: Uri) -> Response {
-    let message = html! {
-        p { "No page has the path " code { (text::cut(uri.path(), 200)) } "." }
+    let services = console.backend().services().await.unwrap_or_default();
+    let render = move || {
+        // Until the spans are dropped, even if the client disconnects.
+        let _turn = turn;
+        let TraceSpans {
+            id,
+            resource_spans,
+            kept,
+        } = spans;
+        let tree = Tree::new(resource_spans);
+        let all = services.iter().map(String::as_str);
+        let palette = Palette::new(all.chain(tree.services().into_iter().map(|(name, _)| name)));
+        let view = View {
+            site: &site,
+            palette: &palette,
+            tree: &tree,
+            id,
+            linked_from: LinkedFrom::new(id, &tree),
+            from: from.unwrap_or(0),
+        };
+        let content = trace::trace(&view, kept.as_ref());
+        let title = format!("Trace {}", text::short(id));
+        (
+            StatusCode::OK,
+            site.document_with(Section::Traces, &title, "trace", content),
+        )
     };
-    let page = Site::of(&uri).notice("Not found", "Page not found", message);
-    (StatusCode::NOT_FOUND, page).into_response()
+    console.render(render).await
+}
+
+/// A trace as a file in OTLP/JSON.
+async fn download(site: &Site, spans: TraceSpans, turn: SemaphorePermit<'static>) -> Response {
+    let id = spans.id;
+    let encode = move || {
+        let _turn = turn;
+        to_otlp_json(&spans.resource_spans)
+    };
+    let failed = |error: BackendError| site.error(Section::Traces, &error);
+    match tokio::task::spawn_blocking(encode).await {
+        Ok(Ok(json)) => {
+            let name = format!("attachment; filename=\"trace-{id}.json\"");
+            let headers = [
+                (header::CONTENT_TYPE, "application/json".to_owned()),
+                (header::CONTENT_DISPOSITION, name),
+            ];
+            (headers, json).into_response()
+        }
+        Ok(Err(error)) => failed(BackendError::TooLarge(error.to_string())),
+        Err(error) => failed(BackendError::Reach(format!(
+            "cannot write the file: {error}"
+        ))),
+    }
 }
 
 fn invalid_id(site: &Site, id: &str, error: &InvalidTraceId) -> Response {
     let message = html! { p { code { (text::cut(id, 200)) } ": " (error) "." } };
-    let page = site.notice("Invalid trace ID", "Invalid trace ID", message);
+    let page = site.notice(
+        Section::Traces,
+        "Invalid trace ID",
+        "Invalid trace ID",
+        message,
+    );
     (StatusCode::BAD_REQUEST, page).into_response()
 }
 
-/// Renders a page within the bounds on queries, since a page may decode many spans.
-async fn render_page(
-    queries: &Queries,
-    page: impl FnOnce(&Reader) -> (StatusCode, Html<String>) + Send + 'static,
-) -> Response {
-    let page = queries.run(move |reader| page(&reader)).await;
-    let body = page.and_then(|(status, Html(page))| {
-        let body = response::respond_with(queries, page.into_bytes())?;
-        let kind = HeaderValue::from_static("text/html; charset=utf-8");
-        Ok((status, [(header::CONTENT_TYPE, kind)], body).into_response())
-    });
-    body.unwrap_or_else(|error| {
-        static WARNINGS: LogLimit = LogLimit::new();
-        if let Some(suppressed) = WARNINGS.admit() {
-            tracing::warn!(%error, suppressed, "cannot render the page");
-        }
-        (error.status(), error.to_string()).into_response()
-    })
-}
-
-/// Adds the headers that restrict what a browser does with the page.
-async fn add_security_headers(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.extend(page_headers(CONTENT_SECURITY_POLICY, "no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let opener_policy = HeaderName::from_static("cross-origin-opener-policy");
-    headers.insert(opener_policy, HeaderValue::from_static("same-origin"));
-    response
+fn status(error: &BackendError) -> StatusCode {
+    match error {
+        BackendError::Validate(_) => StatusCode::BAD_REQUEST,
+        BackendError::Find(_) => StatusCode::NOT_FOUND,
+        BackendError::Refuse(_) => StatusCode::FORBIDDEN,
+        BackendError::Conflict(_) => StatusCode::CONFLICT,
+        BackendError::Reach(_) => StatusCode::SERVICE_UNAVAILABLE,
+        BackendError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+    }
 }

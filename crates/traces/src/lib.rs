@@ -23,7 +23,6 @@ mod memory;
 mod metrics;
 mod otlp_json;
 mod output;
-pub mod page;
 mod pipeline;
 pub mod query;
 mod receive;

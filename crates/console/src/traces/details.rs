@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
-use opentelemetry_proto::tonic::{
-    common::v1::KeyValue,
-    trace::v1::span::{Event, Link},
-};
+use opentelemetry_proto::tonic::{common::v1::KeyValue, trace::v1::span::Event};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use spoor_traces::tree::{Position, Row, Tree, value};
 
-use super::{layout::Site, text};
-use crate::{
-    TraceId,
-    tree::{Position, Row, Tree, value},
-};
+use super::{links, waterfall::View};
+use crate::text;
 
 /// The most attributes, events or links in a list.
-const MAX_LISTED: usize = 100;
+pub const MAX_LISTED: usize = 100;
 /// The most characters of a value that are shown.
 const MAX_VALUE_CHARACTERS: usize = 1_000;
+/// The longest key and value, in bytes, that link to a search. Each link repeats both.
+const MAX_SEARCHED_BYTES: usize = 200;
 
 /// The details of a row.
-pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
+pub fn details(view: &View<'_>, row: &Row) -> Markup {
+    let tree = view.tree;
+    let search = search_prefix(view, row.member.service());
     let member = &row.member;
     let span = &member.span;
     html! {
@@ -34,10 +34,10 @@ pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
                 @if !member.kind().is_empty() { div { dt { "Kind" } dd { (member.kind()) } } }
                 div { dt { "Span ID" } dd { code { (value::hex(&span.span_id)) } } }
             }
-            (attributes("Attributes", &span.attributes))
-            (events(tree, &span.events))
-            (links(site, &span.links))
-            (attributes("Resource", &member.resource.attributes))
+            (attributes("Attributes", &span.attributes, &search))
+            (events(tree, &span.events, &search))
+            (links::links(view, row))
+            (attributes("Resource", &member.resource.attributes, &search))
             @if !member.scope.name.is_empty() {
                 p .soft {
                     "Recorded by " (text::cut(&member.scope.name, 200))
@@ -51,6 +51,13 @@ pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
 /// The URL fragment of a row's details.
 pub fn anchor(row: &Row) -> String {
     format!("span-{}", value::hex(&row.member.span.span_id))
+}
+
+/// The time by which a span outlives its parent, if it does.
+pub fn lateness(tree: &Tree, row: &Row) -> Option<Duration> {
+    let parent = row.parent.and_then(|parent| tree.rows().get(parent))?;
+    let late = row.member.end().checked_sub(parent.member.end())?;
+    (late > 0).then_some(Duration::from_nanos(late))
 }
 
 /// Errors and warnings.
@@ -78,22 +85,52 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
         @if row.position == Position::Cycle {
             p .note { "It is its own ancestor, so it is shown as a root." }
         }
+        @if let Some(late) = lateness(tree, row) {
+            p .note { "It ends " (text::duration(late)) " after its parent, which does not wait for it." }
+        }
         @if is_early { p .note { "It starts before its parent, although the same clock timed both." } }
         @for warning in member.warnings() { p .note { (text::cut(warning, MAX_VALUE_CHARACTERS)) } }
         @if is_negative { p .note { "Its reported end is before its start." } }
     }
 }
 
-fn attributes(heading: &str, attributes: &[KeyValue]) -> Markup {
+fn attributes(heading: &str, attributes: &[KeyValue], search: &str) -> Markup {
     html! {
         @if !attributes.is_empty() {
             h2 { (heading) }
-            (table(attributes))
+            (table(attributes, Some(search)))
         }
     }
 }
 
-fn table(attributes: &[KeyValue]) -> Markup {
+/// The start of a link to a search for spans of a service by tags, which follow. A long name is left
+/// out, since each link repeats it.
+fn search_prefix(view: &View<'_>, service: &str) -> String {
+    if service.len() > MAX_SEARCHED_BYTES {
+        return view.site.link("search?tags=");
+    }
+    let service = utf8_percent_encode(service, NON_ALPHANUMERIC);
+    let path = format!("search?service={service}&tags=");
+    view.site.link(&path)
+}
+
+/// A link to a search for an attribute; none if the form cannot express it.
+fn search_link(prefix: &str, key: &str, value: &str) -> Option<String> {
+    let is_key = !key.is_empty() && !key.contains(|c: char| c == '=' || c.is_whitespace());
+    let is_short = key.len() + value.len() <= MAX_SEARCHED_BYTES;
+    if !is_key || !is_short || value.contains('"') || value::visible_line(value) != value {
+        return None;
+    }
+    let tag = format!("{key}=\"{value}\"");
+    Some(format!(
+        "{prefix}{}",
+        utf8_percent_encode(&tag, NON_ALPHANUMERIC)
+    ))
+}
+
+/// A table of attributes. With the start of a link to a search, a value is a link to the spans that
+/// have it.
+pub fn table(attributes: &[KeyValue], search: Option<&str>) -> Markup {
     let mut sorted: Vec<&KeyValue> = attributes.iter().collect();
     // A resource may have tens of thousands, and each of its spans shows the first ones.
     if sorted.len() > MAX_LISTED {
@@ -105,9 +142,14 @@ fn table(attributes: &[KeyValue]) -> Markup {
         table {
             tbody {
                 @for attribute in sorted {
+                    @let value = value::text(attribute.value.as_ref());
+                    @let link = search.and_then(|prefix| search_link(prefix, &attribute.key, &value));
                     tr {
                         th scope="row" { (text::cut(&attribute.key, 200)) }
-                        td { (text::cut(&value::text(attribute.value.as_ref()), MAX_VALUE_CHARACTERS)) }
+                        td {
+                            @if let Some(link) = link { a href=(link) { (value) } }
+                            @else { (text::cut(&value, MAX_VALUE_CHARACTERS)) }
+                        }
                     }
                 }
             }
@@ -116,7 +158,7 @@ fn table(attributes: &[KeyValue]) -> Markup {
     }
 }
 
-fn events(tree: &Tree, events: &[Event]) -> Markup {
+fn events(tree: &Tree, events: &[Event], search: &str) -> Markup {
     html! {
         @if !events.is_empty() {
             h2 { "Events" }
@@ -131,7 +173,7 @@ fn events(tree: &Tree, events: &[Event]) -> Markup {
                             }
                             " " b { (text::cut(&event.name, 200)) }
                         }
-                        @if !event.attributes.is_empty() { (table(&event.attributes)) }
+                        @if !event.attributes.is_empty() { (table(&event.attributes, Some(search))) }
                     }
                 }
             }
@@ -140,40 +182,7 @@ fn events(tree: &Tree, events: &[Event]) -> Markup {
     }
 }
 
-fn links(site: &Site, links: &[Link]) -> Markup {
-    html! {
-        @if !links.is_empty() {
-            h2 { "Links" }
-            ul .links {
-                @for link in links.iter().take(MAX_LISTED) {
-                    li {
-                        (linked_span(site, link))
-                        @if !link.attributes.is_empty() { (table(&link.attributes)) }
-                    }
-                }
-            }
-            (left_out(links.len()))
-        }
-    }
-}
-
-fn linked_span(site: &Site, link: &Link) -> Markup {
-    let id = <[u8; 16]>::try_from(link.trace_id.as_slice()).map(TraceId::from_bytes);
-    html! {
-        @if value::is_zero(&link.trace_id) {
-            "A link without a trace ID"
-        } @else {
-            @if let Ok(id) = id {
-                "Trace " a href=(site.link(&format!("trace/{id}"))) { code { (id) } }
-            } @else {
-                "Trace " code { (text::cut(&value::hex(&link.trace_id), 64)) }
-            }
-            ", span " code { (text::cut(&value::hex(&link.span_id), 64)) }
-        }
-    }
-}
-
-fn left_out(total: usize) -> Markup {
+pub fn left_out(total: usize) -> Markup {
     html! {
         @if total > MAX_LISTED {
             p .cut { (text::grouped(total - MAX_LISTED)) " more are not shown; the JSON has all of them." }

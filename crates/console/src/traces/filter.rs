@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{
+use spoor_traces::{
     Search,
-    query::parameters::{self, Parameters},
-    service,
+    query::{
+        go,
+        parameters::{self, Parameters},
+    },
 };
 
 /// The choices for the lookback: value, label and seconds. The empty value means any time.
@@ -20,6 +22,9 @@ pub const LOOKBACKS: [(&str, &str, u64); 8] = [
     ("2d", "Last 2 days", 48 * 3_600),
 ];
 
+/// The time after its start for which a trace may still appear: the tail sampler waits for its spans.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+
 /// The choices for the limit.
 pub const LIMITS: [usize; 4] = [20, 50, 100, 200];
 
@@ -33,6 +38,8 @@ pub struct Filter {
     pub max_duration: String,
     pub lookback: String,
     pub is_longest_first: bool,
+    /// Static files and health checks are listed too.
+    pub shows_routine: bool,
     /// The search, from the fields that are valid.
     pub search: Search,
     /// The invalid fields, with the reason for each.
@@ -51,6 +58,7 @@ impl Filter {
             max_duration: text("maxDuration"),
             lookback: text("lookback"),
             is_longest_first: parameters.get("sort") == Some("longest"),
+            shows_routine: parameters.get("hidden") == Some("show"),
             ..Self::default()
         };
         filter.interpret(parameters);
@@ -66,6 +74,20 @@ impl Filter {
         self.search != all
     }
 
+    /// Returns whether static files and health checks are left out. A search for one operation lists
+    /// all of its traces.
+    pub fn hides_routine(&self) -> bool {
+        !self.shows_routine && self.operation.is_empty()
+    }
+
+    /// Restricts the search to traces that a page may not have yet, given the start of its newest
+    /// trace.
+    pub fn restrict_to_new(&mut self, newest: u64) {
+        let earliest = newest.saturating_sub(parameters::nanos(MAX_DELAY));
+        let start_min = self.search.start_min.unwrap_or(0);
+        self.search.start_min = Some(start_min.max(earliest));
+    }
+
     /// The problem of a field.
     pub fn problem(&self, field: &str) -> Option<&str> {
         let entry = self.problems.iter().find(|(name, _)| *name == field);
@@ -74,8 +96,7 @@ impl Filter {
 
     fn interpret(&mut self, parameters: &Parameters) {
         let non_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        self.search.service =
-            non_empty(&self.service).map(|name| service::stored_name(&name).to_owned());
+        self.search.service = non_empty(&self.service);
         self.search.operation = non_empty(&self.operation);
         self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
         let mut read = |name| self.checked(name, duration(parameters, name)).flatten();
@@ -107,7 +128,7 @@ fn duration(parameters: &Parameters, name: &str) -> Result<Option<Duration>, Str
     if text.is_empty() {
         return Ok(None);
     }
-    let read = crate::query::go::duration(text);
+    let read = go::duration(text);
     read.map(Some)
         .map_err(|_| "enter a number with a unit, such as 100ms or 1.2s".to_owned())
 }
@@ -151,9 +172,9 @@ fn tags(text: &str) -> Result<Vec<(String, String)>, String> {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use spoor_traces::query::parameters::Parameters;
 
     use super::{Filter, tags};
-    use crate::query::parameters::Parameters;
 
     fn read(pairs: &[(&str, &str)]) -> Filter {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());

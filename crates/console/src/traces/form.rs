@@ -1,21 +1,17 @@
 //! The search form.
 
 use maud::{Markup, html};
+use spoor_traces::tree::value::visible_line;
 
-use super::{
-    filter::{Filter, LIMITS, LOOKBACKS},
-    layout::Site,
-    text,
-};
-use crate::{query::limits::Reader, service, tree::value::visible_line};
+use super::filter::{Filter, LIMITS, LOOKBACKS};
+use crate::{layout::Site, text};
 
 /// The most choices in a list. Another operation can be typed; another service can only be given in
 /// the URL.
 const MAX_CHOICES: usize = 500;
 
 /// The form, with the values of the request.
-pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) -> Markup {
-    let operations = service::some_operation_names(reader, &filter.service);
+pub fn form(site: &Site, filter: &Filter, services: &[String], operations: &[String]) -> Markup {
     html! {
         form .search action=(site.link("search")) role="search" aria-label="Search for traces" {
             div .field .wide {
@@ -83,6 +79,10 @@ pub fn form(site: &Site, filter: &Filter, reader: &Reader, services: &[String]) 
                 }
             }
             div .actions { button { "Find traces" } }
+            label .check .routine {
+                input type="checkbox" name="hidden" value="show" checked[filter.shows_routine];
+                "Show static files and health checks"
+            }
         }
     }
 }

@@ -3,64 +3,68 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
+use spoor_traces::{
+    KeepReason,
+    query::parameters::{nanos, now},
+};
 
-use super::{filter::Filter, layout::Site, list_item::ListItem, palette::Palette, scatter, text};
+use super::{filter::Filter, listed::ListedTrace, scatter};
 use crate::{
-    KeepReason, TraceStore,
-    query::{
-        limits::{Reader, TraceQueryError},
-        parameters::{nanos, now},
-    },
+    backend::{BackendError, FoundTraces, SourceKind},
+    layout::Site,
+    palette::Palette,
+    text,
 };
 
 /// The results, or advice if there are none.
-///
-/// # Errors
-/// [`TraceQueryError::TooSlow`].
 pub fn results(
     site: &Site,
     filter: &Filter,
-    reader: &Reader,
+    kind: SourceKind,
+    found: FoundTraces,
     palette: &Palette,
-) -> Result<Markup, TraceQueryError> {
-    let store = &reader.store;
-    if !filter.problems.is_empty() {
-        return Ok(html! {
-            section .notice role="alert" {
-                h1 { "Check the form" }
-                p { "A field has an invalid value. The message below the field says which values are valid." }
-            }
-        });
-    }
-    let mut traces = Vec::new();
-    let mut too_large = Vec::new();
-    // One at a time: together they may be as large as the store.
-    for id in reader.find(&filter.search)? {
-        match reader.trace(id) {
-            Ok(Some(trace)) => traces.push(ListItem::new(&trace)),
-            Ok(None) => {}
-            Err(TraceQueryError::TraceTooLarge(_)) => too_large.push(id),
-            Err(error) => return Err(error),
-        }
-    }
+) -> Markup {
+    let FoundTraces {
+        mut traces,
+        too_large,
+        stored,
+    } = found;
     if traces.is_empty() && too_large.is_empty() {
-        return Ok(no_results(site, filter, store));
+        return match stored.map_or(!filter.is_restrictive(), |stored| stored == 0) {
+            true => nothing_stored(site, kind),
+            false => no_match(site, filter, stored),
+        };
     }
+    let hidden = hide_routine(filter, &mut traces);
     if filter.is_longest_first {
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
     }
     let longest = traces.iter().map(|trace| trace.duration).max();
     let longest = longest.unwrap_or_default();
     let now = now();
-    Ok(html! {
+    html! {
         section aria-labelledby="found" {
             div .heading {
                 h1 #found { (text::count(traces.len(), "trace")) }
                 p .soft {
                     @if traces.len() == filter.search.limit {
-                        "The newest " (filter.search.limit) " that match; "
+                        "The newest " (filter.search.limit) " that match"
+                        @if stored.is_some() { "; " }
                     }
-                    (text::grouped(store.len())) " stored"
+                    @if let Some(stored) = stored { (text::grouped(stored)) " stored" }
+                }
+                @if !filter.is_longest_first {
+                    // Shown by the script, which adds new traces to the list.
+                    p .live hidden {
+                        output #arrived aria-live="polite" {}
+                        button #follow .quiet type="button" aria-pressed="false" { "Follow new traces" }
+                    }
+                }
+            }
+            @if hidden > 0 {
+                p .soft {
+                    (text::count(hidden, "request")) " for static files and health checks "
+                    @if hidden == 1 { "is" } @else { "are" } " hidden; the form has a switch to show them."
                 }
             }
             @if let Some(first) = too_large.first() {
@@ -76,23 +80,67 @@ pub fn results(
                 }
             }
         }
-    })
+    }
 }
 
-/// The notice in place of the results of a search that was stopped.
-pub fn refused(error: &TraceQueryError) -> Markup {
+/// The rows of a list alone, for a page that shows earlier ones already.
+pub fn rows(
+    site: &Site,
+    filter: &Filter,
+    mut traces: Vec<ListedTrace>,
+    palette: &Palette,
+) -> Markup {
+    hide_routine(filter, &mut traces);
+    let longest = traces.iter().map(|trace| trace.duration).max();
+    let longest = longest.unwrap_or_default();
+    let now = now();
+    html! {
+        @for trace in &traces { (result(site, trace, palette, longest, now)) }
+    }
+}
+
+/// Removes static files and health checks, unless they are to be listed, and the oldest traces beyond
+/// the limit. Returns the number of the former.
+fn hide_routine(filter: &Filter, traces: &mut Vec<ListedTrace>) -> usize {
+    let found = traces.len();
+    if filter.hides_routine() {
+        traces.retain(|trace| !trace.is_routine);
+    }
+    let hidden = found - traces.len();
+    traces.truncate(filter.search.limit);
+    hidden
+}
+
+/// The notice in place of the results if a field is invalid.
+pub fn invalid() -> Markup {
     html! {
         section .notice role="alert" {
-            h1 { "The search took too long" }
-            p { (error.to_string()) "." }
+            h1 { "Check the form" }
+            p { "A field has an invalid value. The message below the field says which values are valid." }
         }
     }
 }
 
-fn result(site: &Site, trace: &ListItem, palette: &Palette, longest: Duration, now: u64) -> Markup {
+/// The notice in place of the results of a search that failed.
+pub fn refused(error: &BackendError) -> Markup {
+    html! {
+        section .notice role="alert" {
+            h1 { "The search failed" }
+            p { (text::cut(&error.to_string(), 1_000)) "." }
+        }
+    }
+}
+
+fn result(
+    site: &Site,
+    trace: &ListedTrace,
+    palette: &Palette,
+    longest: Duration,
+    now: u64,
+) -> Markup {
     let share = text::percent_along(nanos(trace.duration), nanos(longest)).max(0.3);
     html! {
-        li .result .failed[trace.errors > 0] {
+        li .result .failed[trace.errors > 0] data-id=(trace.id) data-start=(trace.start) {
             a .what href=(site.link(&format!("trace/{}", trace.id))) {
                 span .service { (text::cut(&trace.service, 80)) }
                 " "
@@ -124,19 +172,21 @@ fn result(site: &Site, trace: &ListItem, palette: &Palette, longest: Duration, n
                     title=(text::date_time(trace.start) + " UTC") {
                     (text::ago(trace.start, now))
                 }
-                @if !matches!(trace.kept, KeepReason::NoPolicy) { " · kept: " (trace.kept) }
+                @if let Some(kept) = trace.kept.as_ref().filter(|kept| **kept != KeepReason::NoPolicy) {
+                    " · kept: " (kept)
+                }
             }
         }
     }
 }
 
-fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
-    if store.is_empty() {
-        return html! {
-            section .notice {
-                h1 { "No traces yet" }
-                p { "The store is empty. To send spans:" }
-                ul {
+fn nothing_stored(site: &Site, kind: SourceKind) -> Markup {
+    html! {
+        section .notice {
+            h1 { "No traces yet" }
+            p { "No traces are stored. To send spans:" }
+            ul {
+                @if kind == SourceKind::Lab {
                     li {
                         "In the lab, call the edge: " code { "curl http://127.0.0.1:8080/" }
                         ", or send load: " code { "spoor load" } "."
@@ -145,22 +195,31 @@ fn no_results(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
                         "From your own service, export over OTLP: "
                         code { "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" } "."
                     }
-                    li {
-                        "If requests leave no traces, they were not sampled, or no tail rule kept them; see "
-                        code { "spoor get policies" } "."
-                    }
+                } @else {
+                    li { "Call a service that exports its spans to the stack of its namespace." }
                 }
-                p { a .button href=(site.link("")) { "Search again" } }
+                li {
+                    "If requests leave no traces, they were not sampled, or no tail rule kept them; see "
+                    a href=(site.link("policies")) { "the policies" } "."
+                }
             }
-        };
+            p { a .button href=(site.link("")) { "Search again" } }
+        }
     }
+}
+
+fn no_match(site: &Site, filter: &Filter, stored: Option<usize>) -> Markup {
     html! {
         section .notice {
             h1 { "No trace matches" }
             p {
-                (text::count(store.len(), "trace"))
-                @if store.len() == 1 { " is" } @else { " are" }
-                " stored, but none has a span that matches all fields of the form."
+                @if let Some(stored) = stored {
+                    (text::count(stored, "trace"))
+                    @if stored == 1 { " is" } @else { " are" }
+                    " stored, but none has a span that matches all fields of the form."
+                } @else {
+                    "No stored trace has a span that matches all fields of the form."
+                }
             }
             ul {
                 @if filter.search.start_min.is_some() { li { "Look further back." } }

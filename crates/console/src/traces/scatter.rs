@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
+use spoor_traces::query::parameters::nanos;
 
-use super::{layout::Site, list_item::ListItem, text};
-use crate::query::parameters::nanos;
+use super::listed::ListedTrace;
+use crate::{layout::Site, text};
 
 /// The plot; empty for fewer than two traces.
-pub fn scatter(site: &Site, traces: &[ListItem]) -> Markup {
+pub fn scatter(site: &Site, traces: &[ListedTrace]) -> Markup {
     if traces.len() < 2 {
         return html! {};
     }
@@ -40,7 +41,7 @@ pub fn scatter(site: &Site, traces: &[ListItem]) -> Markup {
     }
 }
 
-fn point(site: &Site, trace: &ListItem, first: u64, last: u64, top: u64) -> Markup {
+fn point(site: &Site, trace: &ListedTrace, first: u64, last: u64, top: u64) -> Markup {
     // A margin on each side, so that no point is cut off.
     let across = match last - first {
         0 => 50.0,

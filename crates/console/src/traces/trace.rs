@@ -2,39 +2,34 @@
 
 use axum::response::Html;
 use maud::{Markup, html};
-
-use super::{
-    layout::Site,
-    list_item::display_name,
-    palette::Palette,
-    text,
-    waterfall::{self, View},
-};
-use crate::{
-    KeepReason, StoredTrace, TraceId,
-    query::{TraceQueryError, parameters::now},
+use spoor_policy::PolicyName;
+use spoor_traces::{
+    KeepReason, TraceId,
+    query::parameters::now,
     tree::{Bottleneck, Row, Tree},
 };
 
+use super::{
+    listed::display_name,
+    waterfall::{self, View},
+};
+use crate::{
+    layout::{Section, Site},
+    palette::Palette,
+    text,
+};
+
 /// The most services named in the legend.
-const MAX_LEGEND_SERVICES: usize = 24;
+const MAX_LEGEND_SERVICES: usize = 40;
 
 /// A trace with its details, starting at a given row.
-pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) -> Markup {
-    let tree = Tree::new(stored.decode());
-    let view = View {
-        site,
-        palette,
-        tree: &tree,
-        id: stored.id,
-        from,
-    };
+pub fn trace(view: &View<'_>, kept: Option<&KeepReason>) -> Markup {
     html! {
-        (heading(site, stored, &tree))
-        (facts(stored, &tree))
-        (findings(&view))
-        (legend(&tree, palette))
-        (waterfall::waterfall(&view))
+        (heading(view))
+        (facts(view, kept))
+        (findings(view))
+        (legend(view.tree, view.palette))
+        (waterfall::waterfall(view))
     }
 }
 
@@ -43,22 +38,22 @@ pub fn missing(site: &Site, id: TraceId) -> Html<String> {
     let message = html! {
         p { "No trace with the ID " code { (id) } " is stored. Possible reasons:" }
         ul {
-            li { "It was not sampled, or no tail rule kept it; see " code { "spoor get policies" } "." }
+            li { "It was not sampled, or no tail rule kept it; see " a href=(site.link("policies")) { "the policies" } "." }
             li { "It has not arrived yet. Spans are exported in batches; try again in a few seconds." }
             li { "It was evicted to make room for newer ones, since the store is bounded." }
         }
     };
-    site.notice("Trace not found", "This trace is not stored", message)
+    site.notice(
+        Section::Traces,
+        "Trace not found",
+        "This trace is not stored",
+        message,
+    )
 }
 
-/// The page for a trace that cannot be shown, such as one that is too large.
-pub fn refused(site: &Site, error: &TraceQueryError) -> Html<String> {
-    let message = html! { p { (error.to_string()) "." } };
-    site.notice("Trace not shown", "This trace cannot be shown", message)
-}
-
-fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {
-    let root = tree.root().map(|row| &row.member);
+fn heading(view: &View<'_>) -> Markup {
+    let View { site, id, .. } = view;
+    let root = view.tree.root().map(|row| &row.member);
     let service = root.map_or("", |root| root.service());
     let operation = root.map_or("", |root| &root.span.name);
     html! {
@@ -69,21 +64,17 @@ fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {
                     span .service { (text::cut(service, 120)) } " "
                     (text::cut(display_name(operation), 240))
                 }
-                p .id { code { (stored.id) } }
+                p .id { code { (id) } }
             }
-            nav .links aria-label="This trace as JSON" {
-                a .button .quiet href=(site.link(&format!("api/traces/{}?prettyPrint=true", stored.id))) {
-                    "JSON"
-                }
-                a .button .quiet href=(site.link(&format!("api/v3/traces/{}?prettyPrint=true", stored.id))) {
-                    "OTLP JSON"
-                }
+            a .button .quiet href=(site.link(&format!("trace/{id}.json"))) download {
+                "Download as OTLP JSON"
             }
         }
     }
 }
 
-fn facts(stored: &StoredTrace, tree: &Tree) -> Markup {
+fn facts(view: &View<'_>, kept: Option<&KeepReason>) -> Markup {
+    let tree = view.tree;
     let errors = tree.errors();
     let depth = tree.rows().iter().map(|row| row.depth + 1).max();
     html! {
@@ -100,27 +91,32 @@ fn facts(stored: &StoredTrace, tree: &Tree) -> Markup {
             div .failed[errors > 0] { dt { "Errors" } dd { (text::grouped(errors)) } }
             div { dt { "Services" } dd { (text::grouped(tree.services().len())) } }
             div { dt { "Depth" } dd { (depth.unwrap_or(0)) } }
-            div .why { dt { "Kept because" } dd { (reason(&stored.kept)) } }
+            @if let Some(kept) = kept {
+                div .why { dt { "Kept because" } dd { (reason(view.site, kept)) } }
+            }
         }
     }
 }
 
 /// The reason that a trace was kept, as a sentence.
-fn reason(kept: &KeepReason) -> Markup {
+fn reason(site: &Site, kept: &KeepReason) -> Markup {
+    let policy = |name: &PolicyName| {
+        html! { a href=(site.link(&format!("policies?policy={name}"))) { (name.to_string()) } }
+    };
     html! {
         @match kept {
             KeepReason::NoPolicy => { "no tail policy applies to it" }
             KeepReason::NoRoot => { "it had no root span when the tail sampler decided" }
-            KeepReason::Rule { policy, rule } => {
-                "rule " b { (rule.to_string()) } " of policy " b { (policy.to_string()) } " matched"
+            KeepReason::Rule { policy: name, rule } => {
+                "rule " b { (rule.to_string()) } " of policy " (policy(name)) " matched"
             }
-            KeepReason::Otherwise { policy, .. } => {
+            KeepReason::Otherwise { policy: name, .. } => {
                 "no rule matched, and it is in the share of other traces that policy "
-                b { (policy.to_string()) } " keeps"
+                (policy(name)) " keeps"
             }
-            KeepReason::Head { policy } => {
+            KeepReason::Head { policy: name } => {
                 "no rule matched, but head sampling had already dropped as many other traces as policy "
-                b { (policy.to_string()) } " would"
+                (policy(name)) " would"
             }
             KeepReason::UnnamedPolicy => {
                 "a policy keeps it; the policy's name was not recorded, since there were too many names"
@@ -208,7 +204,7 @@ fn legend(tree: &Tree, palette: &Palette) -> Markup {
                 li .soft { "and " (services.len() - MAX_LEGEND_SERVICES) " more" }
             }
             li .key { span .swatch .critical {} "critical path" }
-            li .key { span .swatch .error {} "error" }
+            li .key { span .cross { "✕" } "error" }
         }
     }
 }

@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
-
-use super::{details, layout::Site, list_item::display_name, palette::Palette, text};
-use crate::{
+use spoor_traces::{
     TraceId,
     tree::{Bottleneck, Member, Position, Row, Tree},
 };
+
+use super::{
+    details::{self, lateness},
+    links::LinkedFrom,
+    listed::display_name,
+    minimap::minimap,
+    tools::tools,
+};
+use crate::{layout::Site, palette::Palette, text};
 
 /// The most spans on one page.
 const MAX_ROWS: usize = 1_000;
@@ -23,6 +30,7 @@ pub struct View<'a> {
     pub palette: &'a Palette,
     pub tree: &'a Tree,
     pub id: TraceId,
+    pub linked_from: LinkedFrom<'a>,
     /// The first row shown.
     pub from: usize,
 }
@@ -51,17 +59,24 @@ pub fn waterfall(view: &View<'_>) -> Markup {
     let mut size = 0;
     let shown: Vec<Markup> = shown
         .map(|(index, row)| {
-            let with_details = size < MAX_PAGE_BYTES;
-            // The rows of a bottleneck are sorted.
-            let is_slowest = slowest.binary_search(&index).is_ok();
-            let row = item(view, row, is_slowest, with_details);
+            let shape = Shape {
+                // The rows of a bottleneck are sorted.
+                is_slowest: slowest.binary_search(&index).is_ok(),
+                has_children: rows
+                    .get(index + 1)
+                    .is_some_and(|next| next.depth > row.depth),
+                with_details: size < MAX_PAGE_BYTES,
+            };
+            let row = item(view, row, shape);
             size += row.0.len();
             row
         })
         .collect();
     let next = from + shown.len();
     html! {
-        section .waterfall aria-label="Spans" {
+        (tools())
+        (minimap(view))
+        section .waterfall aria-label="Spans" data-nanos=(view.tree.duration().as_nanos()) {
             (pages(view, from, next))
             (axis(view.tree.duration()))
             ol .rows { @for row in shown { (row) } }
@@ -116,12 +131,25 @@ fn axis(duration: Duration) -> Markup {
     }
 }
 
-fn item(view: &View<'_>, row: &Row, is_slowest: bool, with_details: bool) -> Markup {
+/// The properties of an item that depend on its position.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    is_slowest: bool,
+    has_children: bool,
+    with_details: bool,
+}
+
+fn item(view: &View<'_>, row: &Row, shape: Shape) -> Markup {
     let member = &row.member;
     let indent = row.depth.min(MAX_INDENT_LEVELS);
     let class = view.palette.class(member.service());
     html! {
-        li .failed[member.is_error()] aria-level=(row.depth + 1) {
+        li .failed[member.is_error()] aria-level=(row.depth + 1) data-depth=(row.depth) {
+            @if shape.has_children {
+                // Beside the summary, since a button in it would also open the details.
+                button class=(format!("fold i{indent}")) type="button" hidden aria-expanded="true"
+                    aria-label=(format!("Spans below {}", text::cut(display_name(&member.span.name), 80))) {}
+            }
             details {
                 summary {
                     span class=(format!("name i{indent}")) {
@@ -129,14 +157,16 @@ fn item(view: &View<'_>, row: &Row, is_slowest: bool, with_details: bool) -> Mar
                         @if row.depth > MAX_INDENT_LEVELS { span .soft { "+" (row.depth - MAX_INDENT_LEVELS) } }
                         (label(member))
                         @if member.is_error() { span .badge .error { "error" } }
-                        @if is_slowest { span .badge .slowest { "bottleneck" } }
+                        @if shape.is_slowest { span .badge .slowest { "bottleneck" } }
                         @if let Some(note) = position_note(row.position) { span .badge { (note) } }
+                        @if is_clock_adjusted(member) { span .badge { "clock adjusted" } }
+                        @if lateness(view.tree, row).is_some() { span .badge { "late" } }
                         span .hidden { ", " (text::duration(member.duration())) }
                     }
                     (bar(view.tree, row, &class))
                 }
-                @if with_details {
-                    (details::details(view.site, view.tree, row))
+                @if shape.with_details {
+                    (details::details(view, row))
                 } @else {
                     p .cut { "Not shown, since this page is already large; see the JSON." }
                 }
@@ -171,6 +201,14 @@ fn position_note(position: Position) -> Option<&'static str> {
     }
 }
 
+/// Returns whether the span was moved, as [`correct_clock_skew`](spoor_traces::tree::correct_clock_skew)
+/// reports in a warning.
+fn is_clock_adjusted(member: &Member) -> bool {
+    let is_about_clock =
+        |text: &&str| text.starts_with("Clock skew") || text.starts_with("Implausible start");
+    member.warnings().iter().any(is_about_clock)
+}
+
 fn bar(tree: &Tree, row: &Row, class: &str) -> Markup {
     let total = tree.end() - tree.start();
     let at = |time: u64| text::percent_along(time - tree.start(), total);
@@ -187,18 +225,25 @@ fn bar(tree: &Tree, row: &Row, class: &str) -> Markup {
             @for line in ["25%", "50%", "75%"] {
                 line .grid x1=(line) x2=(line) y1="0" y2="26" {}
             }
+            // The script zooms to a part of the time with the exact positions.
             rect class=(format!("span {class}")) x=(share(start.min(99.75))) width=(share(width))
-                y="6" height="14" rx="2" {}
+                y="6" height="14" rx="2" data-from=(position(start)) data-to=(position(end)) {}
             @for segment in &row.critical {
-                rect .critical x=(share(at(segment.start)))
-                    width=(share((at(segment.end) - at(segment.start)).max(0.25)))
-                    y="21" height="3" {}
+                @let (start, end) = (at(segment.start), at(segment.end));
+                rect .critical x=(share(start)) width=(share((end - start).max(0.25)))
+                    y="21" height="3" data-from=(position(start)) data-to=(position(end)) {}
             }
             text class=(inside) x=(share(label_x)) dx=(shift) y="17" text-anchor=(anchor) {
+                @if row.member.is_error() { tspan .cross { "✕ " } }
                 (text::duration(row.member.duration()))
             }
         }
     }
+}
+
+/// A position in percent, exact enough for a zoom to a thousandth.
+fn position(percent: f64) -> String {
+    format!("{percent:.5}")
 }
 
 fn share(percent: f64) -> String {

@@ -7,7 +7,7 @@ use spoor_testing::programs::skip;
 use spoor_traces::TraceStore;
 use tokio::{process::Command, time::timeout};
 
-use crate::{
+use super::{
     serve::Server,
     spans::{a_to_b, insert},
 };

@@ -1,0 +1,8 @@
+//! The pages of traces.
+
+mod browser;
+mod pages;
+mod search;
+mod serve;
+#[path = "../../../traces/tests/it/spans.rs"]
+mod spans;
