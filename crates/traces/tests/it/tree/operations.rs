@@ -34,7 +34,7 @@ fn operation_with_most_self_time_is_first() {
 
 #[test]
 fn percentiles_are_durations_that_occurred() {
-    let step = |number| span(1, number + 1, 1, "step", number * 100, number * 101);
+    let step = |number: u64| span(1, number + 1, 1, "step", number * 100, number * 101);
     let root = span(1, 1, 0, "root", 0, 10_000);
     let tree = tree((1..=40).map(step).chain([root]).collect());
     let operations = tree.operations();

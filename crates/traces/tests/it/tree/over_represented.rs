@@ -87,8 +87,11 @@ fn ids_and_shared_features_are_not_tested() {
 
 #[test]
 fn adjusted_p_values_never_decrease() {
-    let tags = |of: u64| (0..40).filter(move |bit| of.is_multiple_of(bit + 2));
-    let trace = |of| -> BTreeSet<Feature> { tags(of).map(|bit| tag("divisor", bit + 2)).collect() };
+    let tags = |of: u64| (0_u64..40).filter(move |bit| of.is_multiple_of(bit + 2));
+    let trace = |of| -> BTreeSet<Feature> {
+        let divisors = tags(of).map(|bit| tag("divisor", bit + 2));
+        divisors.collect()
+    };
     let selected: Vec<BTreeSet<Feature>> = (2..200).step_by(2).map(trace).collect();
     let rest: Vec<BTreeSet<Feature>> = (1..200).step_by(3).map(trace).collect();
     let findings = over_represented(&selected, &rest);
