@@ -26,9 +26,7 @@ pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub(super) fn of(tree: &Tree, row: &Row, includes_attributes: bool) -> Vec<String> {
     let member = &row.member;
     let mut lines = Vec::new();
-    if !member.status_message().is_empty() {
-        lines.push(format!("status: {}", short(member.status_message())));
-    }
+    lines.extend(status(row));
     // Only the root's, since that of other spans is the same unless a service adds to it.
     if row.depth == 0 && !member.span.trace_state.is_empty() {
         lines.push(format!("tracestate: {}", short(&member.span.trace_state)));
@@ -52,6 +50,12 @@ pub(super) fn of(tree: &Tree, row: &Row, includes_attributes: bool) -> Vec<Strin
         lines.extend(details(tree, row));
     }
     lines
+}
+
+/// The line for its status message, if it has one.
+pub(super) fn status(row: &Row) -> Option<String> {
+    let message = row.member.status_message();
+    (!message.is_empty()).then(|| format!("status: {}", short(message)))
 }
 
 /// The span's kind and attributes, and those of its resource unless its parent has the same.

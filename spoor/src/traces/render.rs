@@ -122,21 +122,26 @@ pub fn render(id: &str, tree: &Tree, detail: Detail, canvas: Canvas) -> String {
     out
 }
 
+/// The notes of a span; of repeated siblings, the status of the first that failed and the number of
+/// spans below them.
 fn line_notes(tree: &Tree, line: &Line<'_>, detail: Detail) -> Vec<String> {
     if line.group.is_none() {
         return notes::of(tree, line.first, detail.attributes);
     }
+    // Repeated siblings mostly fail for the same reason.
+    let mut rows = line.rows.iter().filter_map(|row| tree.rows().get(*row));
+    let failed = rows.find(|row| row.member.is_error());
+    let status = failed.and_then(notes::status);
     let errors = match line.errors_below {
         0 => String::new(),
         errors => format!(", {}", pluralize(errors, "error", "errors")),
     };
-    match line.below {
-        0 => vec![],
-        below => vec![format!(
-            "{} below them{errors}",
-            pluralize(below, "span", "spans")
-        )],
-    }
+    let below = match line.below {
+        0 => None,
+        below => Some(pluralize(below, "span", "spans")),
+    };
+    let below = below.map(|spans| format!("{spans} below them{errors}"));
+    status.into_iter().chain(below).collect()
 }
 
 /// Writes what is known about the whole trace.
