@@ -62,7 +62,7 @@ impl Canvas {
         text.split('\n').map(short).collect::<Vec<_>>().join("\n")
     }
 
-    pub(super) fn paint(self, style: Style, text: &str) -> String {
+    fn paint(self, style: Style, text: &str) -> String {
         style.force_styling(self.colour).apply_to(text).to_string()
     }
 }

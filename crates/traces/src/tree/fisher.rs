@@ -99,7 +99,7 @@ mod tests {
             let sizes = [with[0] + without[0], with[1] + without[1]];
             let test = FisherTest::new(sizes[0] as usize, sizes[1] as usize);
             let p = test.p(with[0] as usize, with[1] as usize);
-            prop_assert!((p - counted(with, sizes)).abs() < 1e-9, "{} {:?}", p, sizes);
+            prop_assert!((p - counted(with, sizes)).abs() < 1e-9, "{p} {sizes:?}");
         }
 
         #[test]
@@ -113,7 +113,7 @@ mod tests {
             let swapped = FisherTest::new(rest, selected).p(with[1], with[0]);
             let opposite = FisherTest::new(selected, rest).p(without[0], without[1]);
             for other in [swapped, opposite] {
-                prop_assert!((p - other).abs() <= 1e-9, "{} {}", p, other);
+                prop_assert!((p - other).abs() <= 1e-9, "{p} {other}");
             }
         }
     }

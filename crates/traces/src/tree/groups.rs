@@ -27,7 +27,7 @@ impl Group {
     pub const MIN_SIBLINGS: usize = 5;
 }
 
-/// What siblings of a group have in common: the row and the ID of their parent, service, operation
+/// The properties that the siblings of a group share: row and ID of their parent, service, operation
 /// and kind. The ID matters for spans whose parents are missing, which have no row above them.
 type Key<'a> = (Option<usize>, Option<&'a [u8]>, &'a str, &'a str, i32);
 

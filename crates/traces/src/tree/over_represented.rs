@@ -1,5 +1,5 @@
-//! What distinguishes some traces from others: the services, operations and attributes that occur
-//! in a larger share of them.
+//! Features that distinguish some traces from others: the services, operations and attributes that
+//! occur in a larger share of them.
 //!
 //! Each [`Feature`] is tested with Fisher's exact test, which is valid for any number of traces.
 //! With many features some are unevenly distributed by chance, so the p-values are also given as
