@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -43,11 +44,15 @@ pub(super) async fn follow(
     query: &Query,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
-    let stop = spoor_runtime::cancel_on_shutdown_signal()?;
+    let stop = spoor_runtime::cancel_on_shutdown_signal().context("cannot catch Ctrl-C")?;
     let canvas = Canvas::terminal();
     let mut known = Known::default();
     // Earlier traces are what the command prints without the option.
-    known.new_of(search(traces, service, query).await?);
+    let earlier = search(traces, service, query);
+    let Some(earlier) = stop.run_until_cancelled(earlier).await else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    known.remember(earlier?);
     if output == Output::Table {
         outln!("{}", canvas.truncate(&heading()));
     }
@@ -58,7 +63,7 @@ pub(super) async fn follow(
         match found {
             Ok(found) => {
                 is_failing = false;
-                let new = known.new_of(found);
+                let new = known.remember(found);
                 if new.len() >= usize::from(query.limit) {
                     errln!("Warning: more traces arrive than --limit allows; some are not shown");
                 }
@@ -118,7 +123,7 @@ struct Known {
 impl Known {
     /// Remembers traces, which are sorted from new to old. Returns those not found before, from old
     /// to new.
-    fn new_of(&mut self, mut found: Vec<FoundTrace>) -> Vec<FoundTrace> {
+    fn remember(&mut self, mut found: Vec<FoundTrace>) -> Vec<FoundTrace> {
         found.retain(|trace| self.ids.insert(trace.id.clone()));
         found.reverse();
         self.order
@@ -179,7 +184,7 @@ mod tests {
 
     fn new_of(known: &mut Known, ids: &[usize]) -> Vec<String> {
         let found = ids.iter().map(|id| trace(*id)).collect();
-        let new = known.new_of(found).into_iter();
+        let new = known.remember(found).into_iter();
         new.map(|it| it.id.trim_start_matches('0').to_owned())
             .collect()
     }

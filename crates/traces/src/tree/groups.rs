@@ -27,8 +27,8 @@ impl Group {
     pub const MIN_SIBLINGS: usize = 5;
 }
 
-/// The properties that the siblings of a group share: row and ID of their parent, service, operation
-/// and kind. The ID matters for spans whose parents are missing, which have no row above them.
+/// The properties that the siblings of a group share: row and ID of their parent, service,
+/// operation and kind. The ID matters for spans whose parents are missing, which have no row above them.
 type Key<'a> = (Option<usize>, Option<&'a [u8]>, &'a str, &'a str, i32);
 
 impl Tree {

@@ -70,8 +70,8 @@ pub struct Finding {
     /// The two-sided p-value: the probability of a distribution at least as uneven, if the feature
     /// has nothing to do with the selection.
     pub p: f64,
-    /// The p-value adjusted for the number of features tested. If those below 0.05 are reported, the
-    /// probability that any of them is due to chance is at most 5 %.
+    /// The p-value adjusted for the number of features tested. If those below 0.05 are reported,
+    /// the probability that any of them is due to chance is at most 5 %.
     pub adjusted_p: f64,
 }
 
