@@ -9,6 +9,7 @@ mod commands;
 mod context;
 mod lesson;
 mod policies;
+mod progress;
 mod report;
 mod round;
 mod text;

@@ -20,7 +20,7 @@ use super::{
 use crate::cli::out::outln;
 use crate::{
     cli::Output,
-    traces::{Canvas, Query, TraceClient, render},
+    traces::{Canvas, Detail, Query, TraceClient, render},
 };
 
 macro_rules! sample {
@@ -99,7 +99,7 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Resul
         "\n2. A trace: {FIRST_REQUESTS} requests to {url}/, and the trace of one\n"
     ));
     let (id, tree) = first_trace(lab, &url).await?;
-    print(render(&id, &tree, Canvas::terminal()).trim_end());
+    print(render(&id, &tree, Detail::default(), Canvas::terminal()).trim_end());
 
     print("\n3. Three sampling rates, each applied while the services run\n");
     print(rates::HEADINGS);

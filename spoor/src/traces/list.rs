@@ -88,30 +88,26 @@ pub(super) fn table(found: &[FoundTrace], now: Timestamp, canvas: Canvas) -> Str
     table.to_string()
 }
 
-pub(super) fn json(found: &[FoundTrace]) -> serde_json::Value {
-    found
-        .iter()
-        .map(|FoundTrace { id, tree }| {
-            serde_json::json!({
-                "traceId": id,
-                // A string: JSON numbers lose precision above 2^53.
-                "startUnixNanos": tree.start().to_string(),
-                "durationMilliseconds": milliseconds(tree.duration()),
-                "spans": tree.rows().len(),
-                "errors": tree.errors(),
-                "root": root(tree),
-                "services": services(tree),
-            })
-        })
-        .collect()
+pub(super) fn json(found: &FoundTrace) -> serde_json::Value {
+    let FoundTrace { id, tree } = found;
+    serde_json::json!({
+        "traceId": id,
+        // A string: JSON numbers lose precision above 2^53.
+        "startUnixNanos": tree.start().to_string(),
+        "durationMilliseconds": milliseconds(tree.duration()),
+        "spans": tree.rows().len(),
+        "errors": tree.errors(),
+        "root": root(tree),
+        "services": services(tree),
+    })
 }
 
-fn root(tree: &Tree) -> String {
+pub(super) fn root(tree: &Tree) -> String {
     let name = tree.root().map(|row| printable(&row.member.span.name));
     name.unwrap_or_default()
 }
 
-fn services(tree: &Tree) -> Vec<String> {
+pub(super) fn services(tree: &Tree) -> Vec<String> {
     let services = tree.services().into_iter();
     services.map(|(name, _)| printable(name)).collect()
 }
