@@ -61,7 +61,9 @@ pub(super) fn answers(
 ) -> Result<Vec<Answer>, BackendError> {
     let mut answers = vec![];
     for (index, question) in questions.iter().enumerate() {
-        let text = fields.get(&field_name(index)).map_or("", |text| text.trim());
+        let text = fields
+            .get(&field_name(index))
+            .map_or("", |text| text.trim());
         if text.len() > MAX_ANSWER_BYTES {
             let label = label(question);
             let problem = format!("{label}: longer than {MAX_ANSWER_BYTES} bytes");
