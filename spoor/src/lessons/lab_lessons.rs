@@ -11,6 +11,7 @@ use spoor_console::{
     BackendError,
     lessons::{Answer, LessonReport, LessonSummary, LessonText, Lessons, Question, Round},
 };
+use spoor_runtime::with_causes;
 use tokio::{runtime::Handle, task::spawn_blocking, time::Instant};
 
 use super::{
@@ -174,6 +175,7 @@ fn read_answers(lesson: Lesson, given: &[Answer]) -> Result<Answers, BackendErro
 fn save(number: usize) -> Result<(), BackendError> {
     let saved = Progress::load_default().record(number, Timestamp::now());
     saved.map_err(|error| {
+        let error = with_causes(&error);
         let message = format!("the exercise is done, but the progress was not saved: {error}");
         BackendError::Reach(message)
     })

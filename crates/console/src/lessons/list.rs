@@ -24,19 +24,20 @@ pub(super) fn list(site: &Site, lessons: &[LessonSummary]) -> Markup {
                     @else { "Continue with lesson " (lesson.number) }
                 }
             },
-            None => p { strong { "All lessons are done." } },
+            None => p { strong { "You have passed all lessons." } },
         }
         ol .lessons { @for lesson in lessons { (item(site, lesson)) } }
     }
 }
 
-/// The number of lessons that are done.
+/// The number of lessons passed.
 pub(super) fn progress(lessons: &[LessonSummary]) -> Markup {
-    let (done, all) = (count_passed(lessons), lessons.len());
+    let passed = lessons.iter().filter(|lesson| lesson.is_passed).count();
+    let all = lessons.len();
     html! {
         p #progress .progress {
-            progress max=(all) value=(done) aria-hidden="true" {}
-            " " (done) " of " (all) " done"
+            progress max=(all) value=(passed) aria-hidden="true" {}
+            " " (passed) " of " (all) " passed"
         }
     }
 }
@@ -46,16 +47,12 @@ pub(super) fn link(site: &Site, number: usize) -> String {
     site.link(&format!("lessons/{number}"))
 }
 
-fn count_passed(lessons: &[LessonSummary]) -> usize {
-    lessons.iter().filter(|lesson| lesson.is_passed).count()
-}
-
 fn item(site: &Site, lesson: &LessonSummary) -> Markup {
     html! {
         li .lesson .passed[lesson.is_passed] {
             h2 {
                 a .what href=(link(site, lesson.number)) { (lesson.number) ". " (lesson.title) }
-                @if lesson.is_passed { " " span .badge.done { "done" } }
+                @if lesson.is_passed { " " span .badge.done { "passed" } }
             }
             p { (lesson.teaches) }
             p .soft { "Needs " (lesson.needs) "." }

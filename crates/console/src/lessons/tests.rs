@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{ConsoleSettings, FoundTraces, ListedTrace, fake::FakeBackend};
 
-/// Lesson 1 is done. Lesson 2 is done with the answer `right`, and its check waits with the answer
+/// Lesson 1 is passed. Lesson 2 is passed with the answer `right`, and its check waits with the answer
 /// `slow`.
 #[derive(Debug, Default)]
 struct FakeLessons {
@@ -148,7 +148,7 @@ async fn list_has_progress_and_the_next_lesson() {
     let (status, page) = Pages::new().get("/lessons").await;
     assert_eq!(status, StatusCode::OK);
     for part in [
-        "1 of 2 done",
+        "1 of 2 passed",
         "Continue with lesson 2",
         "lessons/2\"",
         "2. Title &lt;2&gt;",
@@ -183,13 +183,13 @@ async fn right_answer_is_progress() {
         .post("/lessons/2/check", &token, "answer-0=+wrong")
         .await;
     assert_eq!(status, StatusCode::OK);
-    assert!(page.contains("Not done yet.") && page.contains("1 of 2 done"));
+    assert!(page.contains("Not done yet.") && page.contains("1 of 2 passed"));
     assert!(page.contains("&lt;b&gt;wrong\\u{202e}"), "{page}");
     assert!(page.contains("value=\" wrong\""), "{page}");
     let (_, page) = site
         .post("/lessons/2/check", &token, "answer-0=right")
         .await;
-    assert!(page.contains("Passed: Title &lt;2&gt;.") && page.contains("2 of 2 done"));
+    assert!(page.contains("Passed: Title &lt;2&gt;.") && page.contains("2 of 2 passed"));
     // A reload of that page shows the lesson.
     let (status, _) = site.get("/lessons/2/check").await;
     assert_eq!(status, StatusCode::SEE_OTHER);
