@@ -128,7 +128,7 @@ impl Exercise<'_> {
                     maxlength=(MAX_ANSWER_BYTES) autocomplete="off" spellcheck="false"
                     aria-describedby=[has_explanation.then_some(&explanation)];
                 @if has_explanation {
-                    p .soft id=(explanation) { (question.placeholder) ": " (question.explanation) }
+                    p .hint id=(explanation) { (question.placeholder) ": " (question.explanation) }
                 }
             }
         }
@@ -141,7 +141,7 @@ impl Exercise<'_> {
             Outcome::Started(round) => self.round(round),
             Outcome::Failed(error) => html! {
                 @for line in error.to_string().lines() {
-                    p .problem { (text::cut(line, MAX_FINDING_CHARACTERS)) }
+                    p .failure { (text::cut(line, MAX_FINDING_CHARACTERS)) }
                 }
             },
         };

@@ -15,7 +15,8 @@ const TASK: &str = "Your turn";
 /// The heading of the section whose list items are the hints.
 const HINTS: &str = "Hints";
 /// The IDs of elements of the page that are not part of the text.
-const PAGE_IDS: [&str; 9] = [
+const PAGE_IDS: [&str; 10] = [
+    "announcements",
     "content",
     "by-id",
     "progress",
@@ -264,10 +265,10 @@ fn code_text<'a>(events: impl Iterator<Item = Event<'a>>) -> String {
 fn code_block(code: &str, number: usize) -> Markup {
     let id = format!("code-{number}");
     html! {
-        div .code {
+        div .copyable {
             // It can be focused, so that it can be scrolled by keyboard.
             pre tabindex="0" { code id=(id) { (code) } }
-            button .quiet type="button" data-copy=(id) hidden { "Copy" }
+            button .quiet .small type="button" data-copy=(id) hidden { "Copy" }
         }
     }
 }

@@ -37,7 +37,7 @@ fn hints(hints: &[Markup]) -> Markup {
     let from_last = hints.iter().enumerate().rev();
     let nested = from_last.fold(html! {}, |next, (index, hint)| {
         html! {
-            details .hint {
+            details {
                 summary { "Hint " (index + 1) " of " (count) }
                 div { (hint) }
                 (next)
@@ -60,7 +60,7 @@ fn newest(site: &Site, number: usize, traces: &Markup) -> Markup {
         aside .newest aria-labelledby="newest-traces" {
             header {
                 h2 #newest-traces { "Newest traces" }
-                button .quiet type="button" data-pause hidden { "Pause" }
+                button .quiet .small type="button" data-pause hidden { "Pause" }
                 a .reload href=(list::link(site, number)) { "Reload" }
             }
             div #newest data-url=(site.link(&format!("lessons/{number}/traces"))) { (traces) }
