@@ -9,8 +9,8 @@ use super::{context::Context, lesson::Lesson, report::Report};
 /// The time between attempts of a check.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Checks until the exercise is done, no span is missing any more, or the wait is over. Unless it is
-/// done, the report also names what may be the reason.
+/// Checks until the exercise is done, no span is missing any more, or the wait is over. Unless it
+/// is done, the report also names what may be the reason.
 ///
 /// # Errors
 /// Data that cannot be read.

@@ -152,7 +152,8 @@ impl Exercise<'_> {
         html! {
             ul .checks { @for finding in &report.findings { (item(finding)) } }
             @if !report.sources.is_empty() {
-                p .soft { "Read " (text::cut(&report.sources.join("; "), MAX_FINDING_CHARACTERS)) "." }
+                @let sources = report.sources.join("; ");
+                p .soft { "Read " (text::cut(&sources, MAX_FINDING_CHARACTERS)) "." }
             }
             @if report.is_passed {
                 p .done { strong { "Passed: " (self.lesson.title) "." } }

@@ -14,8 +14,8 @@ pub(super) fn list(site: &Site, lessons: &[LessonSummary]) -> Markup {
             (progress(lessons))
         }
         p .soft {
-            "Exercises in this lab. A check reads the result from the traces and policies, so there \
-             is more than one solution."
+            "Exercises in this lab. A check reads the result from the traces and policies, so \
+             there is more than one solution."
         }
         @match next {
             Some(lesson) => p {

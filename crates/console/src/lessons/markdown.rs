@@ -254,7 +254,7 @@ fn rendered(events: Vec<Event<'_>>, site: &Site, blocks: &mut usize) -> Markup {
 }
 
 fn code_text<'a>(events: impl Iterator<Item = Event<'a>>) -> String {
-    let text = |event| match event {
+    let text = |event: Event<'a>| match event {
         Event::Text(text) => text.into_string(),
         _ => String::new(),
     };

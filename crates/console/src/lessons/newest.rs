@@ -33,7 +33,9 @@ pub(super) async fn newest(console: &Console, site: &Site) -> Result<Markup, Bac
     let now = u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or_default();
     Ok(html! {
         @if found.traces.is_empty() {
-            p .soft { "No traces yet. Send a request, and give its spans a second or two to arrive." }
+            p .soft {
+                "No traces yet. Send a request, and give its spans a second or two to arrive."
+            }
         } @else {
             ol .traces { @for trace in &found.traces { (item(site, trace, now)) } }
         }

@@ -16,8 +16,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::{ConsoleSettings, FoundTraces, ListedTrace, fake::FakeBackend};
 
-/// Lesson 1 is passed. Lesson 2 is passed with the answer `right`, and its check waits with the answer
-/// `slow`.
+/// Lesson 1 is passed. Lesson 2 is passed with the answer `right`, and its check waits with the
+/// answer `slow`.
 #[derive(Debug, Default)]
 struct FakeLessons {
     is_passed: AtomicBool,

@@ -69,8 +69,8 @@ fn code_blocks_have_copy_buttons() {
 
 #[test]
 fn sections_have_their_places() {
-    let text = "# 1. T\n\na\n\n## B\n\nb\n\n## Your turn\n\nc\n\n## On a cluster\n\nd\n\n## Hints\n\n\
-                - e\n- f\n  - g\n\n  h\n\n## What you have learned\n\ni\n";
+    let text = "# 1. T\n\na\n\n## B\n\nb\n\n## Your turn\n\nc\n\n## On a cluster\n\nd\n\n\
+                ## Hints\n\n- e\n- f\n  - g\n\n  h\n\n## What you have learned\n\ni\n";
     let Parts {
         before,
         task,
