@@ -15,11 +15,13 @@ use crate::console::{Console, unknown_path};
 const ASSETS: &[(&str, &str)] = &[
     ("favicon.svg", include_str!("favicon.svg")),
     ("scripts/console.js", include_str!("scripts/console.js")),
+    ("scripts/lessons.js", include_str!("scripts/lessons.js")),
     ("scripts/policies.js", include_str!("scripts/policies.js")),
     ("scripts/trace.js", include_str!("scripts/trace.js")),
     ("scripts/traces.js", include_str!("scripts/traces.js")),
     ("style.css", include_str!("style.css")),
     ("styles/controls.css", include_str!("styles/controls.css")),
+    ("styles/lessons.css", include_str!("styles/lessons.css")),
     ("styles/policies.css", include_str!("styles/policies.css")),
     ("styles/traces.css", include_str!("styles/traces.css")),
 ];

@@ -10,7 +10,7 @@ use spoor_policy::{Namespace, PolicyKey};
 use spoor_traces::{Search, TraceId};
 use tokio::sync::watch;
 
-use crate::traces::ListedTrace;
+use crate::{lessons::Lessons, traces::ListedTrace};
 
 /// A lab, or a cluster as its user may see and change it.
 #[async_trait]
@@ -47,6 +47,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// All spans of a trace.
     async fn trace(&self, id: TraceId) -> Result<Option<TraceSpans>, BackendError>;
+
+    /// The lessons, which only a lab has.
+    fn lessons(&self) -> Option<&dyn Lessons> {
+        None
+    }
 }
 
 /// The kind of a backend, and its name in the pages' header.

@@ -21,7 +21,7 @@ use crate::{
     guard,
     history::History,
     layout::{Section, Site},
-    policies, recorder,
+    lessons, policies, recorder,
     renders::Renders,
     text,
     tokens::Tokens,
@@ -80,6 +80,7 @@ impl Console {
         Router::new()
             .merge(traces::router())
             .merge(policies::router())
+            .merge(lessons::router())
             .route("/policies/events", get(events::policy_events))
             .merge(assets::router())
             .fallback(unknown_path)

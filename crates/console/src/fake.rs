@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -17,7 +20,10 @@ use spoor_status::{PolicyFindings, TailRules, warnings};
 use spoor_traces::{Search, TraceId};
 use tokio::sync::watch;
 
-use crate::backend::{Backend, BackendError, FoundTraces, Source, SourceKind, TraceSpans};
+use crate::{
+    backend::{Backend, BackendError, FoundTraces, Source, SourceKind, TraceSpans},
+    lessons::Lessons,
+};
 
 type Policies = BTreeMap<PolicyKey, SamplingPolicy>;
 
@@ -32,6 +38,7 @@ pub(crate) struct FakeBackend {
     pub traces: Mutex<BTreeMap<TraceId, TraceSpans>>,
     /// The names of the operations by service.
     pub operations: Mutex<BTreeMap<String, Vec<String>>>,
+    pub lessons: Option<Arc<dyn Lessons>>,
 }
 
 impl Default for FakeBackend {
@@ -48,6 +55,7 @@ impl Default for FakeBackend {
             found: Mutex::default(),
             traces: Mutex::default(),
             operations: Mutex::default(),
+            lessons: None,
         }
     }
 }
@@ -167,6 +175,10 @@ impl Backend for FakeBackend {
     async fn find_traces(&self, _search: Search) -> Result<FoundTraces, BackendError> {
         self.check()?;
         Ok(self.found.lock().clone())
+    }
+
+    fn lessons(&self) -> Option<&dyn Lessons> {
+        self.lessons.as_deref()
     }
 
     async fn trace(&self, id: TraceId) -> Result<Option<TraceSpans>, BackendError> {

@@ -79,6 +79,7 @@ pub(crate) struct Site {
     root: String,
     source: Source,
     is_read_only: bool,
+    has_lessons: bool,
 }
 
 impl Site {
@@ -94,6 +95,7 @@ impl Site {
             root,
             source: console.backend().source().clone(),
             is_read_only: console.is_read_only(),
+            has_lessons: console.backend().lessons().is_some(),
         }
     }
 
@@ -201,8 +203,7 @@ impl Site {
     }
 
     fn header(&self, current: Section) -> Markup {
-        let has_lessons = self.source.kind == SourceKind::Lab;
-        let is_shown = |section: &Section| *section != Section::Lessons || has_lessons;
+        let is_shown = |section: &Section| *section != Section::Lessons || self.has_lessons;
         html! {
             header .top {
                 a .brand href=(self.link("")) { (MARK) span { "Spoor" } }
@@ -269,15 +270,16 @@ mod tests {
         let Html(page) = site("/policies").document(Section::Policies, "Policies", html! {});
         assert_eq!(page.matches("aria-current").count(), 1);
         assert!(page.contains("<a href=\"./policies\" aria-current=\"page\">Policies</a>"));
-        assert!(page.contains("<a href=\"./lessons\">Lessons</a>"));
     }
 
     #[test]
-    fn lessons_are_shown_in_the_lab_only() {
+    fn lessons_are_shown_only_where_there_are_some() {
         let mut site = site("/");
-        site.source.kind = SourceKind::Cluster;
-        let Html(page) = site.document(Section::Traces, "Traces", html! {});
-        assert!(!page.contains("Lessons"));
+        for has_lessons in [false, true] {
+            site.has_lessons = has_lessons;
+            let Html(page) = site.document(Section::Traces, "Traces", html! {});
+            assert_eq!(page.contains("<a href=\"./lessons\">Lessons</a>"), has_lessons);
+        }
     }
 
     #[rstest::rstest]

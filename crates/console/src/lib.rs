@@ -12,6 +12,7 @@ mod fake;
 mod guard;
 mod history;
 mod layout;
+pub mod lessons;
 mod palette;
 mod policies;
 mod recorder;

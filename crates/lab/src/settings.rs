@@ -1,7 +1,8 @@
 //! The settings of a lab.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use spoor_console::lessons::Lessons;
 use spoor_tasks::tasks::RedisUrl;
 use spoor_traces::{AllowedOrigins, OtherSignals};
 
@@ -39,6 +40,8 @@ pub struct LabSettings {
     pub grace: Duration,
     /// The ports.
     pub ports: LabPorts,
+    /// The lessons that the console shows; none if unset.
+    pub lessons: Option<Arc<dyn Lessons>>,
 }
 
 impl Default for LabSettings {
@@ -54,6 +57,7 @@ impl Default for LabSettings {
             otlp_origins: AllowedOrigins::Loopback,
             grace: DEFAULT_GRACE,
             ports: LabPorts::default(),
+            lessons: None,
         }
     }
 }

@@ -101,6 +101,7 @@ impl LabSettingsArgs {
             otlp_origins: allowed(self.otlp_origins),
             grace: self.grace,
             ports: self.ports.0,
+            lessons: None,
         };
         // Binding the second port would fail as well, but the error would blame another process.
         if let Some((one, other, port)) = settings.ports.find_shared_port(&settings.services) {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     answers::Answers,
+    attempt,
     context::Context,
     lesson::{Facts, Lesson},
     policies::Policies,
@@ -26,9 +27,6 @@ use crate::{
     },
     traces::Source,
 };
-
-/// The time between attempts of a check.
-const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// List the lessons, or show one
 #[derive(Args, Clone, Debug)]
@@ -189,24 +187,7 @@ impl CheckArgs {
     /// An invalid answer, or data that cannot be read.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let context = self.context().await?;
-        let deadline = Instant::now() + self.wait;
-        let mut report = loop {
-            let report = self.lesson.check(&context).await?;
-            let is_last = Instant::now() >= deadline;
-            if !report.can_change() || is_last {
-                break report;
-            }
-            tokio::time::sleep(CHECK_INTERVAL).await;
-        };
-        if !report.is_passed() {
-            let (lesson, report) = (self.lesson, &mut report);
-            context
-                .report_services(report, lesson.requested_services())
-                .await;
-            context
-                .report_policies(report, lesson.traced_services(), lesson.deciding_parts())
-                .await;
-        }
+        let report = attempt::check(self.lesson, &context, self.wait).await?;
         let mut progress = Progress::load_default();
         if report.is_passed() {
             let number = usize::from(self.lesson.facts().number);

@@ -1,6 +1,7 @@
 //! The lessons as learners do them: in a lab, with each command as printed. Every lesson has a
 //! solution that its check must accept, and a wrong one that it must reject.
 
+mod console;
 mod files;
 pub mod script;
 
