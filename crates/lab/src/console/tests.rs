@@ -66,11 +66,11 @@ impl Lab {
         rest.split('"').next().unwrap().to_owned()
     }
 
-    /// Sends the form that raises the rate to 5 %.
+    /// Sends the form that raises the rate to 37 %.
     async fn raise(&self, token: &str, origin: &str) -> StatusCode {
         let policy = self.policies.list(None).pop().unwrap();
         let generation = policy.metadata.generation.unwrap();
-        let yaml = encoded(&document("5%").text);
+        let yaml = encoded(&document("37%").text);
         let form = format!(
             "token={}&yaml={yaml}&generation={generation}",
             encoded(token)
@@ -143,11 +143,11 @@ async fn stream_sends_the_row_of_a_changed_policy() {
         async move { console.record(stop).await }
     });
     let mut stream = lab.get("/policies/events").await.into_body();
-    let applied = documents(document("5%")).unwrap();
+    let applied = documents(document("37%")).unwrap();
     lab.policies.apply(&applied).unwrap();
     let has_row = async {
         let mut text = String::new();
-        while !(text.contains("event: policies") && text.contains("5 %")) {
+        while !(text.contains("event: policies") && text.contains("37")) {
             let frame = stream.frame().await.unwrap().unwrap();
             if let Ok(data) = frame.into_data() {
                 text.push_str(&String::from_utf8_lossy(&data));
