@@ -15,6 +15,9 @@ spec: {targets: [{service: service-a}], head: {probability: 1%}}
 ";
 const TAB: &str = "\u{E004}";
 const ENTER: &str = "\u{E007}";
+/// True if a button "Apply" is visible.
+const HAS_APPLY: &str = "return [...document.querySelectorAll('button')]
+    .some((it) => it.textContent.trim() === 'Apply' && it.getClientRects().length > 0)";
 /// The most elements between the start of a page and any of its controls.
 const MAX_TABS: usize = 60;
 
@@ -24,10 +27,7 @@ async fn rate_is_changed_by_keyboard() {
         return;
     }
     let lab = Lab::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("policy.yaml");
-    std::fs::write(&file, POLICY).unwrap();
-    lab.ok(&["apply", "-f", file.to_str().unwrap()]).await;
+    lab.ok_with_input(POLICY, &["apply", "-f", "-"]).await;
     let browser = Browser::start().await;
 
     browser
@@ -38,11 +38,11 @@ async fn rate_is_changed_by_keyboard() {
     browser.press(ENTER).await;
     eventually(
         "a preview",
-        || browser.run("return document.body.innerText.includes('Apply')"),
+        || browser.run(HAS_APPLY),
         |has_preview| *has_preview == json!(true),
     )
     .await;
-    tab_to(&browser, "it.innerText.trim() === 'Apply'").await;
+    tab_to(&browser, "it.textContent.trim() === 'Apply'").await;
     browser.press(ENTER).await;
     eventually(
         "the policy's page with the new rate",
@@ -50,6 +50,11 @@ async fn rate_is_changed_by_keyboard() {
         |text| text.contains("by-keyboard") && text.contains("50%"),
     )
     .await;
+    browser
+        .open(&format!("{}/policies", lab.url("traces")))
+        .await;
+    let table = browser.text("main").await;
+    assert!(table.contains("50%"), "{table}");
     assert_eq!(browser.errors().await, Vec::<String>::new());
     browser.quit().await;
 }
