@@ -44,6 +44,13 @@ async fn rate_is_changed_by_keyboard() {
     .await;
     tab_to(&browser, "it.textContent.trim() === 'Apply'").await;
     browser.press(ENTER).await;
+    // The preview has the rate too, and leaving it could cancel its request.
+    eventually(
+        "the policy's own page",
+        || browser.run("return location.pathname"),
+        |path| *path == json!("/policies/default/by-keyboard"),
+    )
+    .await;
     eventually(
         "the policy's page with the new rate",
         || browser.text("main"),
