@@ -8,6 +8,7 @@
 
 mod addresses;
 mod admin;
+mod console;
 mod data_folder;
 mod final_counts;
 mod hints;

@@ -36,6 +36,8 @@ pub struct LabSettings {
     pub other_signals: OtherSignals,
     /// The origins of web pages whose scripts may send spans.
     pub otlp_origins: AllowedOrigins,
+    /// Whether the console refuses to change policies.
+    pub is_console_read_only: bool,
     /// The maximum time for each service to end.
     pub grace: Duration,
     /// The ports.
@@ -55,6 +57,7 @@ impl Default for LabSettings {
             redis_url: None,
             other_signals: OtherSignals::Refuse,
             otlp_origins: AllowedOrigins::Loopback,
+            is_console_read_only: false,
             grace: DEFAULT_GRACE,
             ports: LabPorts::default(),
             lessons: None,

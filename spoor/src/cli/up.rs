@@ -139,7 +139,7 @@ const SERVICE: &str = "spoor-lab";
 /// The lab's own endpoints to list: their names, the paths to open (`None` for gRPC), and
 /// descriptions.
 const ENDPOINTS: [(&str, Option<&str>, &str); 6] = [
-    ("traces", Some(""), "the trace page and Jaeger's query API"),
+    ("traces", Some(""), "the console and Jaeger's query API"),
     ("otlp-http", Some(""), "OTLP over HTTP"),
     ("otlp-grpc", None, "OTLP over gRPC"),
     (

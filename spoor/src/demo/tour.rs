@@ -41,6 +41,9 @@ const FIRST_CONNECTIONS: usize = 4;
 const SPANS_PER_TRACE: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What to do after the tour, whose lab has been stopped.
+const NEXT: &str = "\nNext: `spoor up`, then open http://127.0.0.1:16686/policies, the console: it shows which policy decides at each place, how often traces are kept there, and changes the rates.";
+
 /// Runs the tour. True if every observed rate matches its policy, every sampled trace arrived and no
 /// service was restarted.
 pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool> {
@@ -71,6 +74,7 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool>
     if is_text {
         outln!("\n{stopped}");
         outln!("{}", conclusion(&results, &restarted));
+        outln!("{NEXT}");
     } else {
         let json = json!({"rates": results, "restarted": restarted, "passed": passed});
         outln!("{json}");
