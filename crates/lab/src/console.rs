@@ -4,12 +4,16 @@
 mod tests;
 mod traces;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use spoor_api::{
     SamplingPolicy,
     changes::{Change, Comparison, Document},
 };
-use spoor_console::{Backend, BackendError, FoundTraces, Source, SourceKind, TraceSpans};
+use spoor_console::{
+    Backend, BackendError, FoundTraces, Source, SourceKind, TraceSpans, lessons::Lessons,
+};
 use spoor_control::Control;
 use spoor_policy::PolicyKey;
 use spoor_traces::{Search, TraceId, query::Queries};
@@ -30,27 +34,30 @@ pub(crate) struct LabBackend {
     /// Those of the lab's API, since all operations need the same lock.
     permits: Permits,
     traces: LabTraces,
+    lessons: Option<Arc<dyn Lessons>>,
 }
 
 impl LabBackend {
-    /// The lab whose console has this address.
+    /// The lab whose API has this address.
     pub(crate) fn new(
         url: &str,
         policies: PolicyStore,
         control: Control,
         permits: Permits,
         queries: Queries,
+        lessons: Option<Arc<dyn Lessons>>,
     ) -> Self {
         Self {
             source: Source {
                 kind: SourceKind::Lab,
-                name: format!("the lab at {url}"),
+                name: url.to_owned(),
                 namespace: None,
             },
             policies,
             control,
             permits,
             traces: LabTraces::new(queries),
+            lessons,
         }
     }
 
@@ -116,6 +123,10 @@ impl Backend for LabBackend {
 
     async fn trace(&self, id: TraceId) -> Result<Option<TraceSpans>, BackendError> {
         self.traces.trace(id).await
+    }
+
+    fn lessons(&self) -> Option<&dyn Lessons> {
+        self.lessons.as_deref()
     }
 }
 

@@ -246,6 +246,7 @@ fn console(settings: &LabSettings, admin: &Admin, queries: Queries) -> Console {
         admin.control.clone(),
         admin.permits.clone(),
         queries,
+        settings.lessons.clone(),
     );
     let settings = ConsoleSettings {
         is_read_only: settings.is_console_read_only,

@@ -40,6 +40,7 @@ impl Lab {
             control.clone(),
             Permits::default(),
             Queries::new(pipeline.store().clone()),
+            None,
         );
         let console = Console::new(Arc::new(backend), ConsoleSettings { is_read_only });
         Self {
