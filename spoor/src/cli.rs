@@ -5,6 +5,7 @@ mod args;
 mod client;
 mod command;
 mod completions;
+mod console;
 mod delete;
 mod describe;
 mod diff;
@@ -20,11 +21,13 @@ mod named;
 mod number;
 pub(crate) mod out;
 mod override_policy;
+mod plugin;
 mod policy_columns;
 mod ports;
 mod remedy;
 mod run;
 mod table;
+mod target;
 mod up;
 
 use args::NamespaceArgs;
@@ -38,5 +41,6 @@ pub(crate) use http_client::{MAX_RESPONSE_BYTES, exchange, http_client, read_bod
 pub use named::one_of;
 pub use number::{positive_number, whole_number};
 pub use out::{exit_code, pluralize, print_json};
+pub use plugin::parse;
 pub use ports::PortArgs;
 pub use table::TextTable;

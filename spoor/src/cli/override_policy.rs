@@ -11,10 +11,12 @@ use spoor_policy::{Namespace, OperationName, PolicyName, Probability, ServiceNam
 
 use super::out::{errln, out, outln};
 use super::{
-    ClientError, LabArgs, LabClient, NamespaceArgs, Output,
+    ClientError, LabClient, NamespaceArgs, Output,
     apply::{TAIL_ONLY, WaitArgs, print_change, print_result},
     duration::positive_duration,
     failure::InvalidOption,
+    plugin::program_name,
+    target::{Target, TargetArgs},
 };
 use spoor_api::changes::Document;
 use spoor_lab::wire::Documents;
@@ -27,7 +29,8 @@ const PRIORITY: i32 = 1000;
 #[command(after_help = "Examples:
   spoor override service-a 100% --for 15m
   spoor override service-a 0% --operation 'GET /healthz' --for 2h
-  spoor override service-a 100% --for 15m -o yaml | kubectl apply -f -")]
+  spoor override service-a 100% --for 15m -o yaml | kubectl apply -f -
+  spoor override service-a 100% --for 15m --context kind-spoor -n shop")]
 pub struct OverrideArgs {
     /// The service where the traces start
     service: ServiceName,
@@ -47,7 +50,7 @@ pub struct OverrideArgs {
     #[command(flatten)]
     wait: WaitArgs,
     #[command(flatten)]
-    lab: LabArgs,
+    target: TargetArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -60,28 +63,36 @@ enum Format {
 
 impl OverrideArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let policy = self.policy(Timestamp::now())?;
+        let requested = self.namespace.namespace.clone();
+        let policy = self.policy(&requested.unwrap_or_default(), Timestamp::now())?;
         match self.output {
             Some(Format::Yaml) => out!("{}", to_yaml(&policy)?),
             Some(Format::Json) => super::print_json(&policy)?,
-            None => return self.apply(&policy).await,
+            None => return self.apply().await,
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn apply(&self, policy: &SamplingPolicy) -> anyhow::Result<ExitCode> {
+    async fn apply(&self) -> anyhow::Result<ExitCode> {
+        let requested = self.namespace.namespace.as_ref();
+        let target = self.target.open(requested).await?;
+        let namespace = target.namespace(requested);
+        let policy = &self.policy(&namespace, Timestamp::now())?;
         // Sent as a document like a file, so that an override is validated and reported like any
         // other policy.
         let document = Document {
             source: "override".into(),
             text: to_yaml(policy)?,
         };
-        let client = self.lab.client();
         let documents = vec![document];
-        let applied = client.apply(&Documents { documents }).await?;
+        let applied = target.apply(&Documents { documents }).await?;
+        target.print_name();
         applied.policies.iter().for_each(print_change);
-        warn_if_overridden(&client, policy).await?;
-        let convergence = self.wait.until_applied(&client, &applied).await?;
+        // In a cluster, the status has this only once the operator has seen the policy.
+        if let Target::Lab(client) = &target {
+            warn_if_overridden(client, policy).await?;
+        }
+        let convergence = self.wait.until_applied(&target, &applied).await?;
         let code = print_result(Output::Table, applied, convergence, TAIL_ONLY)?;
         // A short override may have expired meanwhile.
         let is_ahead = |until: Timestamp| until > Timestamp::now();
@@ -89,19 +100,28 @@ impl OverrideArgs {
             && until.parse().is_ok_and(is_ahead)
         {
             let name = &policy.metadata.name;
-            let namespace = match &self.namespace.namespace {
-                default if *default == Namespace::default() => String::new(),
-                other => format!(" -n {other}"),
+            let is_cluster = matches!(target, Target::Cluster(_));
+            let namespace = match requested {
+                // A context may have another default than the lab.
+                Some(other) if *other != Namespace::default() || is_cluster => {
+                    format!(" -n {other}")
+                }
+                _ => String::new(),
             };
-            let lab = self.lab.option();
+            let (program, target) = (program_name(), self.target.option());
             outln!(
-                "In force until {until}; `spoor delete {name}{namespace}{lab}` ends it earlier."
+                "In force until {until}; `{program} delete {name}{namespace}{target}` ends it \
+                 earlier."
             );
         }
         Ok(code)
     }
 
-    fn policy(&self, now: Timestamp) -> Result<SamplingPolicy, InvalidOption> {
+    fn policy(
+        &self,
+        namespace: &Namespace,
+        now: Timestamp,
+    ) -> Result<SamplingPolicy, InvalidOption> {
         // The lab would name a line of a document that the user has not written.
         let too_late = InvalidOption("--for: must end before the year 3000, such as 15m".into());
         let until = now.checked_add(self.lifetime).ok();
@@ -109,7 +129,7 @@ impl OverrideArgs {
             .filter(|until| *until < EXPIRY_LIMIT)
             .ok_or(too_late)?;
         let metadata = Metadata {
-            namespace: Some(self.namespace.namespace.to_string()),
+            namespace: Some(namespace.to_string()),
             ..Metadata::named(self.name()?.as_str())
         };
         let operations = self.operation.iter().map(ToString::to_string).collect();
