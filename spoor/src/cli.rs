@@ -37,7 +37,7 @@ pub use client::{ClientError, LabClient};
 pub use command::Cli;
 pub use duration::{age, duration, positive_duration};
 pub use failure::{Invalid, InvalidOption, explain, report};
-pub(crate) use http_client::{MAX_RESPONSE_BYTES, exchange, http_client, read_body};
+pub(crate) use http_client::{exchange, http_client, read_body};
 pub use named::one_of;
 pub use number::{positive_number, whole_number};
 pub use out::{exit_code, pluralize, print_json};

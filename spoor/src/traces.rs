@@ -18,15 +18,14 @@ use clap::Args;
 use spoor_policy::{closest_name, suggest_operation};
 use spoor_traces::tree::Tree;
 
-pub(crate) use client::MAX_TRACES;
-pub use client::{Query, QueryError, TraceClient};
+pub use client::trace_client;
 pub(crate) use dropping::{dropping_policies, effective_at};
 pub use format::printable;
 pub(crate) use format::short_duration;
-pub use list::FoundTrace;
 pub(crate) use notes::YEAR;
 pub use render::{Canvas, Detail, render};
 pub(crate) use spoor_policy::Part;
+pub use spoor_traces::client::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient};
 
 use crate::cli::out::{errln, out, outln};
 use crate::cli::{LabArgs, LabClient, Output, print_json, whole_number};
@@ -46,7 +45,7 @@ pub struct Source {
     traces_url: Option<String>,
 }
 
-fn address(text: &str) -> Result<String, String> {
+pub(crate) fn address(text: &str) -> Result<String, String> {
     match reqwest::Url::parse(text) {
         Ok(url) if url.scheme() == "http" && url.has_host() => Ok(text.to_owned()),
         _ => Err("must be an http:// URL such as http://127.0.0.1:16686".to_owned()),
@@ -64,7 +63,7 @@ impl Source {
         if let (None, Some(lab)) = (&url, lab.filter(|lab| lab.is_custom())) {
             url = lab.client().status().await?.urls.remove("traces");
         }
-        Ok(TraceClient::at(url.as_deref().unwrap_or(DEFAULT_QUERY_API)))
+        Ok(trace_client(url.as_deref().unwrap_or(DEFAULT_QUERY_API)))
     }
 }
 
@@ -192,6 +191,7 @@ impl TracesArgs {
             operation: self.operation.clone(),
             tags,
             min_duration: self.min_duration,
+            max_duration: None,
             lookback: self.lookback.unwrap_or(lookback),
             latest_start: None,
             limit: self.limit.unwrap_or(limit),
@@ -267,7 +267,7 @@ impl TraceArgs {
                     attributes: self.details,
                 };
                 out!("{}", render(&id, &tree, detail, Canvas::terminal()));
-                outln!("\n{}/trace/{id}", traces.base);
+                outln!("\n{}/trace/{id}", traces.base());
             }
         }
         Ok(ExitCode::SUCCESS)

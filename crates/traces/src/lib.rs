@@ -12,6 +12,7 @@
 //! appended to the store or forwarded, or it is **dropped**. [`Pipeline`] stores the traces that are
 //! kept, and [`Forwarder`] forwards them.
 
+pub mod client;
 mod dependencies;
 mod forward;
 mod hash;

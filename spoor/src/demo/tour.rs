@@ -20,7 +20,7 @@ use super::{
 use crate::cli::out::outln;
 use crate::{
     cli::Output,
-    traces::{Canvas, Detail, Query, TraceClient, render},
+    traces::{Canvas, Detail, Query, TraceClient, render, trace_client},
 };
 
 macro_rules! sample {
@@ -122,7 +122,7 @@ async fn first_trace(lab: &Lab, url: &BaseUrl) -> anyhow::Result<(String, Tree)>
     let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
     let sent = drive(&load, |_| {}, CancellationToken::new()).await;
     sent.context("cannot send load")?;
-    let traces = TraceClient::at(&address(lab, "traces")?.to_string());
+    let traces = trace_client(&address(lab, "traces")?.to_string());
     let arrived = async {
         loop {
             // A complete trace alone is not enough, or the others would be counted with the first

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     cli::{ClientError, LabClient},
-    traces::TraceClient,
+    traces::{TraceClient, trace_client},
 };
 
 /// The maximum time to wait for spans to arrive, as in `spoor check`.
@@ -50,7 +50,7 @@ impl LabLessons {
         if let (Some(admin), Some(traces)) = (admin, urls.get("traces")) {
             self.clients.get_or_init(|| Clients {
                 lab: LabClient::new(admin),
-                traces: TraceClient::at(traces),
+                traces: trace_client(traces),
             });
         }
     }

@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
+use spoor_traces::client::{FoundTrace, Query, QueryError, TraceClient};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::{Query, QueryError, TraceClient},
     format::short_duration,
-    list::{self, FoundTrace},
+    list,
     render::{Canvas, fit},
 };
 use crate::cli::{
