@@ -10,7 +10,7 @@ use spoor_policy::PolicyKey;
 use spoor_traces::{Search, TraceId};
 use tokio::sync::watch;
 
-use crate::ClusterClient;
+use crate::{ClusterClient, traces};
 
 #[async_trait]
 impl Backend for ClusterClient {
@@ -48,22 +48,18 @@ impl Backend for ClusterClient {
     }
 
     async fn services(&self) -> Result<Vec<String>, BackendError> {
-        Err(no_traces())
+        traces::services(self.traces()).await
     }
 
-    async fn operations(&self, _service: &str) -> Result<Vec<String>, BackendError> {
-        Err(no_traces())
+    async fn operations(&self, service: &str) -> Result<Vec<String>, BackendError> {
+        traces::operations(self.traces(), service).await
     }
 
-    async fn find_traces(&self, _search: Search) -> Result<FoundTraces, BackendError> {
-        Err(no_traces())
+    async fn find_traces(&self, search: Search) -> Result<FoundTraces, BackendError> {
+        traces::find(self.traces(), search).await
     }
 
-    async fn trace(&self, _id: TraceId) -> Result<Option<TraceSpans>, BackendError> {
-        Err(no_traces())
+    async fn trace(&self, id: TraceId) -> Result<Option<TraceSpans>, BackendError> {
+        traces::get(self.traces(), id).await
     }
-}
-
-fn no_traces() -> BackendError {
-    BackendError::Reach("the traces of a cluster cannot be read yet".to_owned())
 }

@@ -13,12 +13,14 @@ use spoor_api::{
 };
 use spoor_console::{BackendError, Source, SourceKind};
 use spoor_policy::{Namespace, PolicyKey};
+use spoor_traces::client::TraceClient;
 use tokio::sync::watch;
 
 use crate::{
     call::{CallError, call},
     connect::{ClusterOptions, ConnectError, connect},
     documents::{self, Namespaces, Planned},
+    jaeger,
     object::{policy, sampling_policies},
 };
 
@@ -40,6 +42,7 @@ struct Inner {
     /// The requested namespace; unset if it is the context's.
     requested: Option<Namespace>,
     changes: watch::Sender<u64>,
+    traces: TraceClient,
 }
 
 /// The policies of a list.
@@ -64,6 +67,10 @@ impl ClusterClient {
         if options.all_namespaces && may_list_all(&connection.client).await {
             shown = None;
         }
+        let traces = options.traces.unwrap_or_else(|| {
+            let namespace = shown.clone();
+            jaeger::trace_client(&connection.client, namespace)
+        });
         let source = Source {
             kind: SourceKind::Cluster,
             name: connection.context,
@@ -75,6 +82,7 @@ impl ClusterClient {
             namespace,
             requested: options.namespace,
             changes: watch::Sender::new(0),
+            traces,
         })))
     }
 
@@ -141,6 +149,10 @@ impl ClusterClient {
 
     pub(crate) fn changes(&self) -> &watch::Sender<u64> {
         &self.0.changes
+    }
+
+    pub(crate) fn traces(&self) -> &TraceClient {
+        &self.0.traces
     }
 
     /// Reads the policies in documents.

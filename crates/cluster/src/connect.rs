@@ -7,6 +7,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use spoor_policy::{Namespace, message::listed};
+use spoor_traces::client::TraceClient;
 
 use crate::call::{CallError, call};
 
@@ -28,6 +29,8 @@ pub struct ClusterOptions {
     pub namespace: Option<Namespace>,
     /// Whether to show all namespaces instead, if the user may list policies in all.
     pub all_namespaces: bool,
+    /// The query API to read traces from. If unset, the Jaeger of a `TracingStack`.
+    pub traces: Option<TraceClient>,
 }
 
 /// The reason why there is no connection to a cluster.

@@ -20,6 +20,7 @@ use super::{
     out::{self, errln},
     target::ClusterArgs,
 };
+use crate::traces::{address, trace_client};
 
 /// The default port, next to that of a lab's pages.
 const DEFAULT_PORT: u16 = 16_687;
@@ -44,6 +45,10 @@ pub struct ConsoleArgs {
     /// Show all namespaces, if the kubeconfig's user may list policies in all
     #[arg(short = 'A', long)]
     all_namespaces: bool,
+    /// The address of Jaeger's query API [default: that of the cluster's TracingStack, through the
+    /// API server]
+    #[arg(long, value_name = "URL", value_parser = address)]
+    traces_url: Option<String>,
     /// The port on this machine; 0 for any free one
     #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
@@ -81,6 +86,7 @@ impl ConsoleArgs {
     fn options(&self) -> ClusterOptions {
         ClusterOptions {
             all_namespaces: self.all_namespaces,
+            traces: self.traces_url.as_deref().map(trace_client),
             ..self.cluster.options(self.namespace.as_ref())
         }
     }

@@ -72,6 +72,7 @@ impl ClusterArgs {
             context: self.context.clone(),
             namespace: namespace.cloned(),
             all_namespaces: false,
+            traces: None,
         }
     }
 }
