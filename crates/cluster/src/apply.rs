@@ -68,7 +68,7 @@ impl ClusterClient {
         }
         let mut applied = Applied::default();
         for plan in &planned {
-            let (action, object) = match self.write(plan).await {
+            let (action, object) = match self.write(plan, false).await {
                 Ok(written) => written,
                 Err(error) => return Err(after(&applied.changes, error)),
             };
@@ -86,18 +86,21 @@ impl ClusterClient {
 
     /// The object that applying a policy would result in, as the API server computes it.
     pub(crate) async fn dry_run(&self, plan: &Planned) -> Result<DynamicObject, BackendError> {
-        let live = self.live(plan).await?;
-        let write = Write::new(plan, live.as_ref());
-        Ok(self.send(plan, &write, true).await?)
+        let (_, object) = self.write(plan, true).await?;
+        Ok(object)
     }
 
-    async fn write(&self, plan: &Planned) -> Result<(Action, DynamicObject), BackendError> {
+    async fn write(
+        &self,
+        plan: &Planned,
+        is_dry_run: bool,
+    ) -> Result<(Action, DynamicObject), BackendError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
             let live = self.live(plan).await?;
             let write = Write::new(plan, live.as_ref());
-            match self.send(plan, &write, false).await {
+            match self.send(plan, &write, is_dry_run).await {
                 Ok(object) => return Ok((action(live.as_ref(), &object), object)),
                 // Most often the operator has written the status in between.
                 Err(error)
