@@ -13,6 +13,7 @@
 //! kept, and [`Forwarder`] forwards them.
 
 mod dependencies;
+pub mod figures;
 mod forward;
 mod hash;
 mod id;
