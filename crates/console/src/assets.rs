@@ -23,6 +23,7 @@ const ASSETS: &[(&str, &str)] = &[
     ("styles/controls.css", include_str!("styles/controls.css")),
     ("styles/lessons.css", include_str!("styles/lessons.css")),
     ("styles/policies.css", include_str!("styles/policies.css")),
+    ("styles/services.css", include_str!("styles/services.css")),
     ("styles/traces.css", include_str!("styles/traces.css")),
 ];
 

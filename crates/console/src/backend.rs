@@ -1,5 +1,7 @@
 //! The lab or the cluster that a console shows, through one trait.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use spoor_api::{
@@ -7,7 +9,7 @@ use spoor_api::{
     changes::{Change, Comparison, Document},
 };
 use spoor_policy::{Namespace, PolicyKey};
-use spoor_traces::{Search, TraceId};
+use spoor_traces::{Search, TraceId, figures::ServiceFigures};
 use tokio::sync::watch;
 
 use crate::{lessons::Lessons, traces::ListedTrace};
@@ -47,6 +49,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// All spans of a trace.
     async fn trace(&self, id: TraceId) -> Result<Option<TraceSpans>, BackendError>;
+
+    /// The figures of all services in the time up to now.
+    async fn figures(&self, window: Duration) -> Result<ServiceFigures, BackendError>;
 
     /// The lessons, which only a lab has.
     fn lessons(&self) -> Option<&dyn Lessons> {

@@ -23,7 +23,7 @@ use crate::{
     layout::{Section, Site},
     lessons, policies, recorder,
     renders::Renders,
-    text,
+    services, text,
     tokens::Tokens,
     traces,
 };
@@ -79,6 +79,7 @@ impl Console {
     pub fn router(&self) -> Router {
         Router::new()
             .merge(traces::router())
+            .merge(services::router())
             .merge(policies::router())
             .merge(lessons::router())
             .route("/policies/events", get(events::policy_events))

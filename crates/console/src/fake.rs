@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use spoor_api::{
 };
 use spoor_policy::{Outcome, Policy, PolicyKey, resolve};
 use spoor_status::{PolicyFindings, TailRules, warnings};
-use spoor_traces::{Search, TraceId};
+use spoor_traces::{Search, TraceId, figures::ServiceFigures};
 use tokio::sync::watch;
 
 use crate::{
@@ -38,6 +39,7 @@ pub(crate) struct FakeBackend {
     pub traces: Mutex<BTreeMap<TraceId, TraceSpans>>,
     /// The names of the operations by service.
     pub operations: Mutex<BTreeMap<String, Vec<String>>>,
+    pub figures: Mutex<ServiceFigures>,
     pub lessons: Option<Arc<dyn Lessons>>,
 }
 
@@ -55,6 +57,7 @@ impl Default for FakeBackend {
             found: Mutex::default(),
             traces: Mutex::default(),
             operations: Mutex::default(),
+            figures: Mutex::default(),
             lessons: None,
         }
     }
@@ -175,6 +178,11 @@ impl Backend for FakeBackend {
     async fn find_traces(&self, _search: Search) -> Result<FoundTraces, BackendError> {
         self.check()?;
         Ok(self.found.lock().clone())
+    }
+
+    async fn figures(&self, _window: Duration) -> Result<ServiceFigures, BackendError> {
+        self.check()?;
+        Ok(self.figures.lock().clone())
     }
 
     fn lessons(&self) -> Option<&dyn Lessons> {

@@ -17,6 +17,7 @@ mod palette;
 mod policies;
 mod recorder;
 mod renders;
+mod services;
 mod text;
 mod tokens;
 mod traces;

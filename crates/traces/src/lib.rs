@@ -14,6 +14,7 @@
 
 pub mod client;
 mod dependencies;
+pub mod figures;
 mod forward;
 mod hash;
 mod id;

@@ -2,6 +2,7 @@
 
 mod api;
 mod enrich;
+mod figures;
 pub mod go;
 mod grpc;
 mod grpc_queries;

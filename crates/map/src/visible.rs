@@ -6,7 +6,7 @@ use spoor_policy::message::is_invisible;
 /// direction of the text.
 ///
 /// Source: Unicode, the categories `Cc`, `Zl` and `Zp`, and the property `Bidi_Control`.
-pub(super) fn visible(name: &str) -> String {
+pub(crate) fn visible(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for c in name.chars() {
         if is_invisible(c) {

@@ -1,39 +1,60 @@
-//! The diagram of the mesh: services as boxes, from left to right in the order of their calls.
+//! The diagram: services as boxes, from left to right in the order of their calls.
 
 use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use super::{
+use crate::{
     layout::{BOX_HEIGHT, Layout, MAX_NAME_CHARS, Point},
-    mesh::{Call, Mesh},
+    service_map::{Call, ServiceMap},
     visible::visible,
 };
 
 /// The distance from a box at which an arrow bends towards it.
 const BEND: u32 = 60;
 
+/// The page of a service, by its name.
+type Link<'a> = &'a dyn Fn(&str) -> String;
+
 /// Renders the diagram as SVG, which is scaled down if the page is narrower.
-pub(super) fn svg(mesh: &Mesh) -> Markup {
-    let layout = Layout::of(mesh);
+#[must_use]
+pub fn svg(map: &ServiceMap) -> Markup {
+    drawing(map, None)
+}
+
+/// Renders the diagram as SVG in which each service is a link.
+#[must_use]
+pub fn linked_svg(map: &ServiceMap, link: &dyn Fn(&str) -> String) -> Markup {
+    drawing(map, Some(link))
+}
+
+fn drawing(map: &ServiceMap, link: Option<Link<'_>>) -> Markup {
+    let layout = Layout::of(map);
     let (width, height) = layout.size();
     let title = format!(
         "Services ({}) and the calls between them",
-        mesh.services.len()
+        map.services.len()
     );
+    // The contents of an image are hidden from screen readers, which need the links.
+    let role = if link.is_some() { "group" } else { "img" };
     html! {
-        svg.mesh role="img" aria-label=(title) viewBox={ "0 0 " (width) " " (height) }
+        svg.mesh role=(role) aria-label=(title) viewBox={ "0 0 " (width) " " (height) }
             width=(width) height=(height) xmlns="http://www.w3.org/2000/svg" {
             defs {
                 (arrowhead("arrow"))
                 (arrowhead("arrow-failed"))
             }
-            @for ((from, to), call) in &mesh.calls {
+            @for ((from, to), call) in &map.calls {
                 @if let Some(curves) = layout.edge(from, to) { (arrow(&curves, from, to, call)) }
             }
-            @for (name, failed) in &mesh.services {
+            @for (name, failed) in &map.services {
                 @if let Some(corner) = layout.corner(name) {
-                    (service(corner, layout.box_width, name, *failed))
+                    @let drawn = service(corner, layout.box_width, name, *failed);
+                    @if let Some(link) = link {
+                        a href=(link(name)) { (drawn) }
+                    } @else {
+                        (drawn)
+                    }
                 }
             }
         }
@@ -97,8 +118,8 @@ fn path(curves: &[(Point, Point)]) -> String {
 mod tests {
     use super::*;
 
-    fn mesh(from: &str, to: &str) -> Mesh {
-        Mesh::new([], [(from.to_owned(), to.to_owned(), 3)])
+    fn mesh(from: &str, to: &str) -> ServiceMap {
+        ServiceMap::new([], [(from.to_owned(), to.to_owned(), 3)])
     }
 
     #[test]
@@ -115,6 +136,31 @@ mod tests {
         let svg = svg(&mesh("gnp\u{202e}", "\u{1b}[31m")).into_string();
         assert!(!svg.contains(['\u{202e}', '\u{1b}']), "{svg}");
         assert!(svg.contains("gnp\\u{202e}"), "{svg}");
+    }
+
+    #[test]
+    fn services_are_links_where_they_have_pages() {
+        let map = mesh("a", "b");
+        let linked = linked_svg(&map, &|name| format!("services/{name}")).into_string();
+        assert!(
+            linked.contains("<a href=\"services/a\"><g class=\"service\">"),
+            "{linked}"
+        );
+        assert!(!svg(&map).into_string().contains("<a "));
+    }
+
+    #[test]
+    fn drawing_does_not_depend_on_the_order_of_calls() {
+        let call = |from: &str, to: &str| (from.to_owned(), to.to_owned(), 1);
+        let mut calls = [
+            call("a", "b"),
+            call("b", "c"),
+            call("c", "a"),
+            call("b", "d"),
+        ];
+        let drawn = svg(&ServiceMap::new([], calls.clone())).into_string();
+        calls.reverse();
+        assert_eq!(svg(&ServiceMap::new([], calls)).into_string(), drawn);
     }
 
     #[test]

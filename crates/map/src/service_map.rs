@@ -1,33 +1,34 @@
-//! The mesh as its traces show it: the services and the calls between them.
+//! The services that a map shows, and the calls between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most services shown, which fit into one diagram. Further ones are only counted.
-pub(super) const MAX_SERVICES: usize = 40;
+pub const MAX_SERVICES: usize = 40;
 
-/// The mesh.
+/// The services and the calls between them, as traces show them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mesh {
+pub struct ServiceMap {
     /// The services by name, with true for those in which an operation has failed.
-    pub(super) services: BTreeMap<String, bool>,
+    pub services: BTreeMap<String, bool>,
     /// The calls by caller and callee.
-    pub(super) calls: BTreeMap<(String, String), Call>,
+    pub calls: BTreeMap<(String, String), Call>,
     /// The number of services left out.
-    pub(super) left_out: usize,
+    pub left_out: usize,
 }
 
 /// The calls of one service to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Call {
+pub struct Call {
     /// The number of calls.
-    pub(super) count: u64,
+    pub count: u64,
     /// True if a call has failed.
-    pub(super) failed: bool,
+    pub failed: bool,
 }
 
-impl Mesh {
-    /// Creates a mesh of these services and of those that call or are called.
-    pub(super) fn new(
+impl ServiceMap {
+    /// Creates a map of these services and of those that call or are called.
+    #[must_use]
+    pub fn new(
         services: impl IntoIterator<Item = String>,
         counts: impl IntoIterator<Item = (String, String, u64)>,
     ) -> Self {
@@ -55,14 +56,14 @@ impl Mesh {
     }
 
     /// Marks a service as failed.
-    pub(super) fn mark_service_failed(&mut self, service: &str) {
+    pub fn mark_service_failed(&mut self, service: &str) {
         if let Some(failed) = self.services.get_mut(service) {
             *failed = true;
         }
     }
 
     /// Marks the calls of one service to another as failed.
-    pub(super) fn mark_call_failed(&mut self, caller: &str, callee: &str) {
+    pub fn mark_call_failed(&mut self, caller: &str, callee: &str) {
         let call = (caller.to_owned(), callee.to_owned());
         if let Some(call) = self.calls.get_mut(&call) {
             call.failed = true;
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn self_calls_are_left_out_and_callees_added() {
-        let mesh = Mesh::new(
+        let mesh = ServiceMap::new(
             ["a".to_owned()],
             [counted("a", "b", 2), counted("b", "b", 1)],
         );
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn only_the_failed_service_and_call_are_marked() {
-        let mut mesh = Mesh::new([], [counted("a", "b", 1), counted("c", "b", 1)]);
+        let mut mesh = ServiceMap::new([], [counted("a", "b", 1), counted("c", "b", 1)]);
         mesh.mark_service_failed("b");
         mesh.mark_service_failed("unknown");
         mesh.mark_call_failed("a", "b");
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn a_large_mesh_is_cut_and_the_rest_counted() {
         let names = (0..100).map(|index| format!("service-{index:03}"));
-        let mesh = Mesh::new(names, [counted("service-000", "service-099", 1)]);
+        let mesh = ServiceMap::new(names, [counted("service-000", "service-099", 1)]);
         assert_eq!(mesh.services.len(), MAX_SERVICES);
         assert_eq!(mesh.left_out, 100 - MAX_SERVICES);
         assert!(mesh.calls.is_empty());

@@ -4,21 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{mesh::Mesh, visible::visible};
+use crate::{service_map::ServiceMap, visible::visible};
 
 // All lengths are in units of the diagram, which are pixels unless the page is narrow.
 
-pub(super) const BOX_HEIGHT: u32 = 44;
+pub(crate) const BOX_HEIGHT: u32 = 44;
 const ROW_HEIGHT: u32 = 76;
 const COLUMN_GAP: u32 = 120;
 const MARGIN: u32 = 24;
 /// The width of a character at the font size of the style sheet, rounded up.
 const CHAR_WIDTH: u32 = 9;
 /// The most characters shown of a name.
-pub(super) const MAX_NAME_CHARS: usize = 28;
+pub(crate) const MAX_NAME_CHARS: usize = 28;
 
 /// A point's distance from the left and from the top.
-pub(super) type Point = (u32, u32);
+pub(crate) type Point = (u32, u32);
 
 /// An item with a position: a service, or a dummy node where an edge passes a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,16 +42,16 @@ type Positions<'a> = BTreeMap<Node<'a>, Position>;
 
 /// The positions of all nodes, and the nodes along each edge.
 #[derive(Debug)]
-pub(super) struct Layout<'a> {
+pub(crate) struct Layout<'a> {
     positions: Positions<'a>,
     edges: Edges<'a>,
-    pub(super) box_width: u32,
+    pub(crate) box_width: u32,
     columns: u32,
     half_rows: u32,
 }
 
 impl<'a> Layout<'a> {
-    pub(super) fn of(mesh: &'a Mesh) -> Self {
+    pub(crate) fn of(mesh: &'a ServiceMap) -> Self {
         let columns = columns(mesh);
         let edges = edges(mesh, &columns);
         let mut nodes: BTreeMap<u32, Vec<Node<'a>>> = BTreeMap::new();
@@ -80,20 +80,20 @@ impl<'a> Layout<'a> {
     }
 
     /// The diagram's width and height.
-    pub(super) fn size(&self) -> Point {
+    pub(crate) fn size(&self) -> Point {
         let gaps = self.columns.saturating_sub(1) * COLUMN_GAP;
         let width = self.columns * self.box_width + gaps + 2 * MARGIN;
         (width, self.half_rows * ROW_HEIGHT / 2 + 2 * MARGIN)
     }
 
     /// The upper left corner of a service's box.
-    pub(super) fn corner(&self, name: &str) -> Option<Point> {
+    pub(crate) fn corner(&self, name: &str) -> Option<Point> {
         let (x, y) = self.left(&Node::Service(name))?;
         Some((x, y - BOX_HEIGHT / 2))
     }
 
     /// The curves of an edge, each from one column to the next, with straight lines between them.
-    pub(super) fn edge(&self, from: &str, to: &str) -> Option<Vec<(Point, Point)>> {
+    pub(crate) fn edge(&self, from: &str, to: &str) -> Option<Vec<(Point, Point)>> {
         let nodes = self.edges.get(&(from, to))?;
         let curves = nodes.windows(2).map(|pair| match pair {
             [from, to] => {
@@ -160,7 +160,7 @@ fn mean_predecessor_row(
     sum.checked_div(number(rows.len())).unwrap_or(0)
 }
 
-fn edges<'a>(mesh: &'a Mesh, columns: &BTreeMap<&str, u32>) -> Edges<'a> {
+fn edges<'a>(mesh: &'a ServiceMap, columns: &BTreeMap<&str, u32>) -> Edges<'a> {
     let column = |name: &str| columns.get(name).copied().unwrap_or(0);
     let path = |from: &'a str, to: &'a str| {
         let between = (column(from) + 1..column(to)).map(|at| Node::Dummy(from, to, at));
@@ -173,7 +173,7 @@ fn edges<'a>(mesh: &'a Mesh, columns: &BTreeMap<&str, u32>) -> Edges<'a> {
 }
 
 /// Assigns columns: each service is to the right of all that call it, except within cycles.
-fn columns(mesh: &Mesh) -> BTreeMap<&str, u32> {
+fn columns(mesh: &ServiceMap) -> BTreeMap<&str, u32> {
     let mut columns: BTreeMap<&str, u32> = BTreeMap::new();
     let mut remaining: BTreeSet<&str> = mesh.services.keys().map(String::as_str).collect();
     while let Some(first) = remaining.first().copied() {
@@ -191,7 +191,7 @@ fn columns(mesh: &Mesh) -> BTreeMap<&str, u32> {
     columns
 }
 
-fn callers<'a>(mesh: &'a Mesh, name: &'a str) -> impl Iterator<Item = &'a str> {
+fn callers<'a>(mesh: &'a ServiceMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let calls = mesh.calls.keys().filter(move |(_, to)| to == name);
     calls.map(|(from, _)| from.as_str())
 }
@@ -207,11 +207,11 @@ mod tests {
 
     use super::*;
 
-    fn mesh(calls: &[(&str, &str)]) -> Mesh {
+    fn mesh(calls: &[(&str, &str)]) -> ServiceMap {
         let calls = calls
             .iter()
             .map(|(from, to)| ((*from).to_owned(), (*to).to_owned(), 1));
-        Mesh::new([], calls)
+        ServiceMap::new([], calls)
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
         #[test]
         fn boxes_are_inside_and_do_not_overlap(calls in prop::collection::vec(("[a-h]", "[a-h]"), 0..60)) {
             let calls = calls.into_iter().map(|(from, to)| (from, to, 1));
-            let mesh = Mesh::new(["z".to_owned()], calls);
+            let mesh = ServiceMap::new(["z".to_owned()], calls);
             let layout = Layout::of(&mesh);
             let (width, height) = layout.size();
             let names = mesh.services.keys();
