@@ -1,7 +1,9 @@
 //! The pages of traces: a search, and a trace as a waterfall. All text from spans and requests is
 //! escaped.
 
+mod bar;
 mod details;
+mod entries;
 mod filter;
 mod form;
 mod links;
@@ -43,6 +45,7 @@ use crate::{
     palette::Palette,
     text,
 };
+use entries::Entries;
 use filter::Filter;
 use links::LinkedFrom;
 use waterfall::View;
@@ -212,6 +215,7 @@ async fn page(
     parameters: &Parameters,
 ) -> Response {
     let from = parameters.get("from").and_then(|from| from.parse().ok());
+    let shows_all = parameters.get("all") == Some("show");
     let services = console.backend().services().await.unwrap_or_default();
     let render = move || {
         // Until the spans are dropped, even if the client disconnects.
@@ -226,6 +230,8 @@ async fn page(
         let palette = Palette::new(all.chain(tree.services().into_iter().map(|(name, _)| name)));
         let view = View {
             site: &site,
+            entries: Entries::new(&tree, !shows_all),
+            shows_all,
             palette: &palette,
             tree: &tree,
             id,

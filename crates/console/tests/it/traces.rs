@@ -1,6 +1,7 @@
 //! The pages of traces.
 
 mod browser;
+mod groups;
 mod pages;
 mod search;
 mod serve;
