@@ -5,13 +5,16 @@ mod bar;
 mod details;
 mod entries;
 mod filter;
+mod flame;
 mod form;
 mod links;
 mod listed;
 mod minimap;
+mod operations;
 mod results;
 mod routine;
 mod scatter;
+mod tabs;
 mod tools;
 mod trace;
 mod waterfall;
@@ -48,6 +51,7 @@ use crate::{
 use entries::Entries;
 use filter::Filter;
 use links::LinkedFrom;
+use tabs::Tab;
 use waterfall::View;
 
 /// `/` and `/search`, with `/search/rows` for the rows of new traces; `/trace` and `/trace/{id}`, with
@@ -215,6 +219,7 @@ async fn page(
     parameters: &Parameters,
 ) -> Response {
     let from = parameters.get("from").and_then(|from| from.parse().ok());
+    let tab = Tab::read(parameters);
     let shows_all = parameters.get("all") == Some("show");
     let services = console.backend().services().await.unwrap_or_default();
     let render = move || {
@@ -232,6 +237,7 @@ async fn page(
             site: &site,
             entries: Entries::new(&tree, !shows_all),
             shows_all,
+            tab,
             palette: &palette,
             tree: &tree,
             id,

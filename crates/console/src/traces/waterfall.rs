@@ -15,6 +15,7 @@ use super::{
     links::LinkedFrom,
     listed::display_name,
     minimap::minimap,
+    tabs::Tab,
     tools::tools,
 };
 use crate::{layout::Site, palette::Palette, text};
@@ -38,7 +39,8 @@ pub struct View<'a> {
     /// The rows, with repeated siblings grouped unless all spans are shown.
     pub entries: Entries,
     pub shows_all: bool,
-    /// The row at which the page starts.
+    pub tab: Tab,
+    /// The row at which the waterfall starts.
     pub from: usize,
 }
 
@@ -52,7 +54,7 @@ impl View<'_> {
             let path = format!("trace/{}?all=show&from={index}#{anchor}", self.id);
             return self.site.link(&path);
         }
-        if (first..first + MAX_ROWS).contains(&number) {
+        if self.tab == Tab::Waterfall && (first..first + MAX_ROWS).contains(&number) {
             return format!("#{anchor}");
         }
         format!("{}#{anchor}", self.page(number - number % MAX_ROWS))

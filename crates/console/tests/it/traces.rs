@@ -7,3 +7,4 @@ mod search;
 mod serve;
 #[path = "../../../traces/tests/it/spans.rs"]
 mod spans;
+mod views;
