@@ -2,6 +2,8 @@
 //! escaped.
 
 mod bar;
+mod compared_paths;
+mod comparison;
 mod details;
 mod entries;
 mod filter;
@@ -55,12 +57,13 @@ use tabs::Tab;
 use waterfall::View;
 
 /// `/` and `/search`, with `/search/rows` for the rows of new traces; `/trace` and `/trace/{id}`, with
-/// `/trace/{id}.json` for a trace as a file.
+/// `/trace/{id}.json` for a trace as a file; `/compare` for two traces.
 pub(crate) fn router() -> Router<Console> {
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
         .route("/search/rows", get(new_rows))
+        .route("/compare", get(comparison::page))
         .route("/trace", get(by_id))
         .route("/trace/{id}", get(trace))
 }
@@ -201,14 +204,28 @@ async fn read(
     console: &Console,
     id: TraceId,
 ) -> Result<Option<(TraceSpans, SemaphorePermit<'static>)>, BackendError> {
-    let busy =
-        || BackendError::Reach("too many traces are open; try again in a few seconds".to_owned());
-    let turn = timeout(MAX_WAIT, TURNS.acquire())
-        .await
-        .map_err(|_| busy())?;
-    let turn = turn.map_err(|_| busy())?;
+    let turn = turns(1).await?;
     let spans = console.backend().trace(id).await?;
     Ok(spans.map(|spans| (spans, turn)))
+}
+
+/// Reads two traces in the turns of both.
+async fn read_all(
+    console: &Console,
+    [first, second]: [TraceId; 2],
+) -> Result<([Option<TraceSpans>; 2], SemaphorePermit<'static>), BackendError> {
+    // Together: two requests that hold one turn each would wait for each other.
+    let turn = turns(2).await?;
+    let first = console.backend().trace(first).await?;
+    let second = console.backend().trace(second).await?;
+    Ok(([first, second], turn))
+}
+
+async fn turns(number: u32) -> Result<SemaphorePermit<'static>, BackendError> {
+    let busy =
+        || BackendError::Reach("too many traces are open; try again in a few seconds".to_owned());
+    let turn = timeout(MAX_WAIT, TURNS.acquire_many(number)).await;
+    turn.map_err(|_| busy())?.map_err(|_| busy())
 }
 
 async fn page(

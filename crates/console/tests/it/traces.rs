@@ -1,6 +1,7 @@
 //! The pages of traces.
 
 mod browser;
+mod comparison;
 mod groups;
 mod pages;
 mod search;
