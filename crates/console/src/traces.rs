@@ -5,8 +5,10 @@ mod bar;
 mod compared_paths;
 mod comparison;
 mod details;
+mod differs;
 mod entries;
 mod filter;
+mod findings;
 mod flame;
 mod form;
 mod links;
@@ -57,12 +59,14 @@ use tabs::Tab;
 use waterfall::View;
 
 /// `/` and `/search`, with `/search/rows` for the rows of new traces; `/trace` and `/trace/{id}`, with
-/// `/trace/{id}.json` for a trace as a file; `/compare` for two traces.
+/// `/trace/{id}.json` for a trace as a file; `/compare` for two
+/// traces, and `/differs` for slow or failed ones against the others.
 pub(crate) fn router() -> Router<Console> {
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
         .route("/search/rows", get(new_rows))
+        .route("/differs", get(differs::page))
         .route("/compare", get(comparison::page))
         .route("/trace", get(by_id))
         .route("/trace/{id}", get(trace))

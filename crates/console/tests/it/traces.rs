@@ -2,6 +2,7 @@
 
 mod browser;
 mod comparison;
+mod differs;
 mod groups;
 mod pages;
 mod search;
