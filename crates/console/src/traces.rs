@@ -11,6 +11,7 @@ mod filter;
 mod findings;
 mod flame;
 mod form;
+mod import;
 mod links;
 mod listed;
 mod minimap;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{DefaultBodyLimit, Path, State, rejection::PathRejection},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -59,13 +60,16 @@ use tabs::Tab;
 use waterfall::View;
 
 /// `/` and `/search`, with `/search/rows` for the rows of new traces; `/trace` and `/trace/{id}`, with
-/// `/trace/{id}.json` for a trace as a file; `/compare` for two
-/// traces, and `/differs` for slow or failed ones against the others.
+/// `/trace/{id}.json` for a trace as a file; `/compare` for two traces, `/differs` for slow or failed
+/// ones against the others, and `/import` for a trace from a file.
 pub(crate) fn router() -> Router<Console> {
+    let import = get(import::form_page).post(import::import);
+    let import = import.layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES));
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
         .route("/search/rows", get(new_rows))
+        .route("/import", import)
         .route("/differs", get(differs::page))
         .route("/compare", get(comparison::page))
         .route("/trace", get(by_id))
@@ -259,6 +263,7 @@ async fn page(
             entries: Entries::new(&tree, !shows_all),
             shows_all,
             tab,
+            is_stored: true,
             palette: &palette,
             tree: &tree,
             id,

@@ -18,7 +18,7 @@ use spoor_traces::{
 };
 use tokio::{sync::Semaphore, task::JoinError, time::timeout};
 
-use super::{MAX_WAIT, filter::Filter, findings, listed::ListedTrace, read, results};
+use super::{MAX_WAIT, filter::Filter, findings, listed::ListedTrace, read};
 use crate::{
     backend::BackendError,
     console::Console,
@@ -112,7 +112,9 @@ pub async fn page(State(console): State<Console>, uri: Uri, parameters: Paramete
         let content = html! {
             (findings::heading())
             (form)
-            @if !filter.problems.is_empty() { (results::invalid()) }
+            @for (field, problem) in &filter.problems {
+                p .problem role="alert" { (field) ": " (problem) "." }
+            }
         };
         let page = site.document_with(Section::Traces, "What differs", "traces", content);
         return (StatusCode::BAD_REQUEST, page).into_response();

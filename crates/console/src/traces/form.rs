@@ -88,6 +88,7 @@ pub fn form(site: &Site, filter: &Filter, services: &[String], operations: &[Str
                 "Show static files and health checks"
             }
         }
+        p .soft .from-file { a href=(site.link("import")) { "Open a trace from a file" } }
     }
 }
 

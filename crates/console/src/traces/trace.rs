@@ -32,7 +32,7 @@ pub fn trace(view: &View<'_>, kept: Option<&KeepReason>) -> Markup {
         (facts(view, kept))
         (findings(view))
         (legend(view.tree, view.palette))
-        (tabs(view))
+        @if view.is_stored { (tabs(view)) }
         @match view.tab {
             Tab::Waterfall => { (waterfall::waterfall(view)) }
             Tab::Operations(order) => { (operations(view, order)) }
@@ -72,12 +72,17 @@ fn heading(view: &View<'_>) -> Markup {
                     span .service { (text::cut(service, 120)) } " "
                     (text::cut(display_name(operation), 240))
                 }
-                p .id { code { (id) } }
+                p .id {
+                    code { (id) }
+                    @if !view.is_stored { " " span .badge { "imported, not stored" } }
+                }
             }
-            div .links {
-                a .button .quiet href=(site.link(&format!("compare?a={id}"))) { "Compare with…" }
-                a .button .quiet href=(site.link(&format!("trace/{id}.json"))) download {
-                    "Download as OTLP JSON"
+            @if view.is_stored {
+                div .links {
+                    a .button .quiet href=(site.link(&format!("compare?a={id}"))) { "Compare with…" }
+                    a .button .quiet href=(site.link(&format!("trace/{id}.json"))) download {
+                        "Download as OTLP JSON"
+                    }
                 }
             }
         }

@@ -40,6 +40,8 @@ pub struct View<'a> {
     pub entries: Entries,
     pub shows_all: bool,
     pub tab: Tab,
+    /// False for a trace from a file, which has only this page.
+    pub is_stored: bool,
     /// The row at which the waterfall starts.
     pub from: usize,
 }
@@ -48,6 +50,9 @@ impl View<'_> {
     /// A link to a row's details, on this page or on the one that shows it.
     pub fn link_to(&self, index: usize, row: &Row) -> String {
         let anchor = details::anchor(row);
+        if !self.is_stored {
+            return format!("#{anchor}");
+        }
         let first = first_shown(self);
         let number = self.entries.number_of(index);
         if !is_shown_in(self.entries.list().get(number), index) {
@@ -115,6 +120,9 @@ fn first_shown(view: &View<'_>) -> usize {
 
 /// The switch between groups and all spans; nothing if there are no repeated siblings.
 fn grouping(view: &View<'_>) -> Markup {
+    if !view.is_stored {
+        return html! {};
+    }
     let groups = view.entries.groups();
     let link = |query: &str| view.site.link(&format!("trace/{}{query}", view.id));
     html! {
@@ -144,10 +152,10 @@ fn pages(view: &View<'_>, from: usize, next: usize) -> Markup {
                     (noun) (text::grouped(from + 1)) "–" (text::grouped(next))
                     " of " (text::grouped(total)) ", in the order of the tree"
                 }
-                @if from > 0 {
+                @if view.is_stored && from > 0 {
                     a .button .quiet href=(view.page(from.saturating_sub(MAX_ROWS))) { "Previous" }
                 }
-                @if next < total { a .button .quiet href=(view.page(next)) { "Next" } }
+                @if view.is_stored && next < total { a .button .quiet href=(view.page(next)) { "Next" } }
             }
         }
     }
@@ -222,7 +230,7 @@ impl Rows<'_, '_> {
                     @if rows.len() > MAX_GROUP_ROWS {
                         p .cut {
                             (text::grouped(rows.len() - MAX_GROUP_ROWS)) " more are not shown here. "
-                            a href=(view.site.link(&all)) { "Show all spans" }
+                            @if view.is_stored { a href=(view.site.link(&all)) { "Show all spans" } }
                         }
                     }
                 }

@@ -4,6 +4,7 @@ mod browser;
 mod comparison;
 mod differs;
 mod groups;
+mod import;
 mod pages;
 mod search;
 mod serve;
