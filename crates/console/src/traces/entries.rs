@@ -22,6 +22,7 @@ pub struct Entries {
     list: Vec<Entry>,
     /// The number of each row's entry.
     of_rows: Vec<usize>,
+    groups: usize,
 }
 
 impl Entry {
@@ -47,6 +48,7 @@ impl Entries {
         let mut entries = Self {
             list: Vec::new(),
             of_rows: vec![UNASSIGNED; tree.rows().len()],
+            groups: 0,
         };
         for row in 0..tree.rows().len() {
             if entries.of_rows.get(row) != Some(&UNASSIGNED) {
@@ -56,6 +58,7 @@ impl Entries {
                 Some(group) => {
                     let rows = with_descendants(tree, &group.rows);
                     entries.assign(&rows);
+                    entries.groups += 1;
                     entries.list.push(Entry::Group { group, rows });
                 }
                 None => {
@@ -79,8 +82,7 @@ impl Entries {
 
     /// The number of groups.
     pub fn groups(&self) -> usize {
-        let is_group = |entry: &&Entry| matches!(entry, Entry::Group { .. });
-        self.list.iter().filter(is_group).count()
+        self.groups
     }
 
     /// Assigns rows to the next entry.

@@ -24,6 +24,10 @@ use crate::{layout::Site, palette::Palette, text};
 const MAX_ROWS: usize = 1_000;
 /// The most rows that a group opens to.
 const MAX_GROUP_ROWS: usize = 200;
+/// The most rows that all groups open to together, if each has more than [`MIN_GROUP_ROWS`].
+const MAX_GROUPED_ROWS: usize = 2_000;
+/// The number of rows that a group opens to in a trace with very many groups.
+const MIN_GROUP_ROWS: usize = 2;
 /// The size in bytes at which a page stops showing details.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 /// The deepest level that is indented further than the one above it.
@@ -55,7 +59,7 @@ impl View<'_> {
         }
         let first = first_shown(self);
         let number = self.entries.number_of(index);
-        if !is_shown_in(self.entries.list().get(number), index) {
+        if !self.is_shown_in(self.entries.list().get(number), index) {
             let path = format!("trace/{}?all=show&from={index}#{anchor}", self.id);
             return self.site.link(&path);
         }
@@ -72,13 +76,22 @@ impl View<'_> {
         let path = format!("trace/{}?{all}from={first}", self.id);
         self.site.link(&path)
     }
-}
 
-/// Returns whether an entry shows a row, as a group does for its first rows.
-fn is_shown_in(entry: Option<&Entry>, row: usize) -> bool {
-    match entry {
-        Some(Entry::Group { rows, .. }) => rows.iter().take(MAX_GROUP_ROWS).any(|it| *it == row),
-        _ => true,
+    /// Returns whether an entry shows a row, as a group does for its first rows.
+    fn is_shown_in(&self, entry: Option<&Entry>, row: usize) -> bool {
+        match entry {
+            Some(Entry::Group { rows, .. }) => {
+                let mut shown = rows.iter().take(self.max_group_rows());
+                shown.any(|it| *it == row)
+            }
+            _ => true,
+        }
+    }
+
+    /// The most rows that each group of this trace opens to.
+    fn max_group_rows(&self) -> usize {
+        let each = MAX_GROUPED_ROWS / self.entries.groups().max(1);
+        each.clamp(MIN_GROUP_ROWS, MAX_GROUP_ROWS)
     }
 }
 
@@ -214,9 +227,10 @@ impl Rows<'_, '_> {
             return html! {};
         };
         let is_slowest = group.rows.iter().any(|row| self.is_slowest(*row));
+        let max_rows = view.max_group_rows();
         let shown: Vec<Markup> = rows
             .iter()
-            .take(MAX_GROUP_ROWS)
+            .take(max_rows)
             .map(|row| self.row(*row))
             .collect();
         let all = format!("trace/{}?all=show&from={}", view.id, group.first);
@@ -227,9 +241,9 @@ impl Rows<'_, '_> {
                     ol .rows .members {
                         @for row in shown { (row) }
                     }
-                    @if rows.len() > MAX_GROUP_ROWS {
+                    @if rows.len() > max_rows {
                         p .cut {
-                            (text::grouped(rows.len() - MAX_GROUP_ROWS)) " more are not shown here. "
+                            (text::grouped(rows.len() - max_rows)) " more are not shown here. "
                             @if view.is_stored { a href=(view.site.link(&all)) { "Show all spans" } }
                         }
                     }

@@ -77,7 +77,7 @@ async fn file_that_cannot_be_shown_is_explained() {
             "the file is in Jaeger",
         ),
         (spans(&["0102"]), "the trace ID of a span has 2 bytes"),
-        (spans(&[&one, &other]), "several traces"),
+        (spans(&[one.as_str(), other.as_str()]), "several traces"),
         ("{".repeat(400_001), "more than 400000 objects"),
     ] {
         let (status, page) = import(&server, &json).await;
@@ -90,7 +90,7 @@ async fn file_that_cannot_be_shown_is_explained() {
 #[tokio::test]
 async fn too_large_file_is_refused() {
     let server = Server::start(&store()).await;
-    let (status, page) = import(&server, &"x".repeat(17 << 20)).await;
+    let (status, page) = import(&server, &"x".repeat((16 << 20) + 1)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{page}");
 }
 
