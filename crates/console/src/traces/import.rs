@@ -1,7 +1,9 @@
 //! The page that shows a trace from a file, without storing it.
 
+use std::time::Duration;
+
 use axum::{
-    extract::State,
+    extract::{FromRequest, Request, State},
     response::{Html, Response},
 };
 use http::{StatusCode, Uri};
@@ -9,9 +11,13 @@ use maud::{Markup, html};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde::Deserialize;
 use spoor_traces::{TraceId, read_spans, tree::Tree};
+use tokio::{sync::Semaphore, time::timeout};
 
-use super::{entries::Entries, links::LinkedFrom, tabs::Tab, trace, turns, waterfall::View};
+use super::{
+    MAX_WAIT, entries::Entries, links::LinkedFrom, tabs::Tab, trace, turns, waterfall::View,
+};
 use crate::{
+    backend::BackendError,
     console::Console,
     layout::{Section, Site},
     palette::Palette,
@@ -21,13 +27,19 @@ use crate::{
 
 /// The longest form, in bytes. It encodes some bytes of the file as three.
 pub const MAX_BODY_BYTES: usize = 16 << 20;
-/// The most objects in a file. Each may take a few hundred bytes of memory and only three of the
-/// file.
-const MAX_OBJECTS: usize = 400_000;
+/// The most objects in a file, and nulls, which are read as empty objects in a list. Each may take a
+/// few hundred bytes of memory, and only three of the file.
+const MAX_OBJECTS: usize = 200_000;
+
+/// The longest time for which a file may arrive.
+const MAX_BODY_TIME: Duration = Duration::from_secs(30);
+
+/// The turn of files, of which one is in memory at a time.
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// The fields of the form.
 #[derive(Deserialize)]
-pub struct Fields {
+struct Fields {
     json: String,
 }
 
@@ -55,12 +67,21 @@ pub async fn form_page(State(console): State<Console>, uri: Uri) -> Html<String>
 }
 
 /// `POST /import`.
-pub async fn import(
-    State(console): State<Console>,
-    uri: Uri,
-    Form(Fields { json }): Form<Fields>,
-) -> Response {
+pub async fn import(State(console): State<Console>, uri: Uri, request: Request) -> Response {
     let site = Site::of(&console, &uri);
+    let failed = |message: &str| {
+        let error = BackendError::Reach(message.to_owned());
+        site.error(Section::Traces, &error)
+    };
+    let Ok(Ok(_importing)) = timeout(MAX_WAIT, TURN.acquire()).await else {
+        return failed("another file is being read; try again in a few seconds");
+    };
+    let form = Form::<Fields>::from_request(request, &console);
+    let json = match timeout(MAX_BODY_TIME, form).await {
+        Ok(Ok(Form(Fields { json }))) => json,
+        Ok(Err(problem)) => return problem,
+        Err(_) => return failed("the file took too long to arrive; try again"),
+    };
     let token = console.tokens().issue();
     let turn = match turns(1).await {
         Ok(turn) => turn,
@@ -82,7 +103,7 @@ pub async fn import(
 }
 
 fn read(json: &str) -> Result<(TraceId, Vec<ResourceSpans>), ImportError> {
-    if json.bytes().filter(|byte| *byte == b'{').count() > MAX_OBJECTS {
+    if json.matches('{').count() + json.matches("null").count() > MAX_OBJECTS {
         return Err(ImportError::TooLarge);
     }
     let batches = read_spans(json.as_bytes())?;

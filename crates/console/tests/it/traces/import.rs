@@ -78,7 +78,7 @@ async fn file_that_cannot_be_shown_is_explained() {
         ),
         (spans(&["0102"]), "the trace ID of a span has 2 bytes"),
         (spans(&[one.as_str(), other.as_str()]), "several traces"),
-        ("{".repeat(400_001), "more than 400000 objects"),
+        ("{".repeat(200_001), "more than 200000 objects"),
     ] {
         let (status, page) = import(&server, &json).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{expected}");
