@@ -28,10 +28,16 @@ pub fn bar(tree: &Tree, row: &Row, class: &str) -> Markup {
 /// The bar of a group: from the first start to the last end, with the periods in which at least one
 /// of the spans ran.
 pub fn group_bar(tree: &Tree, group: &Group, class: &str) -> Markup {
-    let rows = || group.rows.iter().filter_map(|row| tree.rows().get(*row));
-    let times = rows().map(|row| (row.member.start(), row.member.end()));
-    let critical = rows().flat_map(|row| &row.critical);
-    let critical = critical.map(|segment| (segment.start, segment.end));
+    let rows: Vec<&Row> = group
+        .rows
+        .iter()
+        .filter_map(|row| tree.rows().get(*row))
+        .collect();
+    let times = rows
+        .iter()
+        .map(|row| (row.member.start(), row.member.end()));
+    let segments = rows.iter().copied().flat_map(|row| row.critical.iter());
+    let critical = segments.map(|segment| (segment.start, segment.end));
     let parts = merged(times.map(|it| percent(tree, it)).collect());
     let start = parts.first().map_or(0.0, |(start, _)| *start);
     let end = parts.last().map_or(0.0, |(_, end)| *end);
