@@ -12,6 +12,7 @@ mod errors;
 mod field;
 mod formats;
 mod metadata;
+mod override_policy;
 mod problem;
 pub mod read;
 mod sampling_policy;
@@ -26,6 +27,7 @@ pub use duration::{format_duration, parse_duration};
 pub use field::{FieldError, FieldPath};
 pub use formats::{EXPIRY_LIMIT, InvalidText};
 pub use metadata::Metadata;
+pub use override_policy::{InvalidOverride, OverrideFields, override_policy};
 pub use sampling_policy::{
     AttributeMatch, ErrorMatch, Head, KeepRule, RateLimitSpec, SamplingPolicy, SamplingPolicySpec,
     Tail, TargetSpec,

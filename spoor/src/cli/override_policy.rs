@@ -5,9 +5,9 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use spoor_api::{
-    EXPIRY_LIMIT, Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml,
+    InvalidOverride, Metadata, OverrideFields, SamplingPolicy, override_policy, to_yaml,
 };
-use spoor_policy::{Namespace, OperationName, PolicyName, Probability, ServiceName};
+use spoor_policy::{Namespace, OperationName, Probability, ServiceName};
 
 use super::out::{errln, out, outln};
 use super::{
@@ -20,9 +20,6 @@ use super::{
 };
 use spoor_api::changes::Document;
 use spoor_lab::wire::Documents;
-
-/// The priority of overrides, above those that people normally give their policies.
-const PRIORITY: i32 = 1000;
 
 /// Sample a service at another rate for a limited time, after which the rate reverts
 #[derive(Args, Clone, Debug)]
@@ -122,43 +119,17 @@ impl OverrideArgs {
         namespace: &Namespace,
         now: Timestamp,
     ) -> Result<SamplingPolicy, InvalidOption> {
+        let fields = OverrideFields {
+            namespace: namespace.clone(),
+            service: self.service.clone(),
+            operations: self.operation.clone(),
+            probability: self.probability,
+            lifetime: self.lifetime,
+        };
         // The lab would name a line of a document that the user has not written.
-        let too_late = InvalidOption("--for: must end before the year 3000, such as 15m".into());
-        let until = now.checked_add(self.lifetime).ok();
-        let until = until
-            .filter(|until| *until < EXPIRY_LIMIT)
-            .ok_or(too_late)?;
-        let metadata = Metadata {
-            namespace: Some(namespace.to_string()),
-            ..Metadata::named(self.name()?.as_str())
-        };
-        let operations = self.operation.iter().map(ToString::to_string).collect();
-        let spec = SamplingPolicySpec {
-            priority: PRIORITY,
-            targets: vec![TargetSpec {
-                service: self.service.to_string(),
-                operations,
-            }],
-            head: Some(Head {
-                probability: Some(self.probability.to_string()),
-                ..Head::default()
-            }),
-            // Milliseconds are precise enough, and easier to read than nanoseconds.
-            expires_at: Some(format!("{until:.3}")),
-            ..SamplingPolicySpec::default()
-        };
-        Ok(SamplingPolicy::new(metadata, spec))
-    }
-
-    /// The policy's name. It depends on the service only, so that another override of the same
-    /// service replaces this one.
-    fn name(&self) -> Result<PolicyName, InvalidOption> {
-        let name = format!("override-{}", self.service);
-        PolicyName::new(&name).map_err(|error| {
-            InvalidOption(format!(
-                "{name:?} is not a valid policy name: {error}; write a policy with another name \
-                 and apply it"
-            ))
+        override_policy(&fields, now).map_err(|error| match error {
+            InvalidOverride::Lifetime => InvalidOption(format!("--for: {error}")),
+            InvalidOverride::Name { .. } => InvalidOption(error.to_string()),
         })
     }
 }
