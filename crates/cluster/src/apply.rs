@@ -244,7 +244,11 @@ mod tests {
         };
         let resource = SamplingPolicy::new(metadata, spec);
         Planned {
-            key: resource.validate(jiff::Timestamp::UNIX_EPOCH).unwrap().key,
+            key: resource
+                .validate(jiff::Timestamp::UNIX_EPOCH)
+                .unwrap()
+                .key
+                .clone(),
             resource,
         }
     }

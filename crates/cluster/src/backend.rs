@@ -1,5 +1,7 @@
 //! The cluster as a console shows it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use spoor_api::{
     SamplingPolicy,
@@ -7,7 +9,7 @@ use spoor_api::{
 };
 use spoor_console::{Backend, BackendError, FoundTraces, Source, TraceSpans};
 use spoor_policy::PolicyKey;
-use spoor_traces::{Search, TraceId};
+use spoor_traces::{Search, TraceId, figures::ServiceFigures};
 use tokio::sync::watch;
 
 use crate::{ClusterClient, traces};
@@ -61,5 +63,9 @@ impl Backend for ClusterClient {
 
     async fn trace(&self, id: TraceId) -> Result<Option<TraceSpans>, BackendError> {
         traces::get(self.traces(), id).await
+    }
+
+    async fn figures(&self, window: Duration) -> Result<ServiceFigures, BackendError> {
+        traces::figures(self.traces(), window).await
     }
 }

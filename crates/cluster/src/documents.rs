@@ -88,7 +88,7 @@ fn plan(manifest: &PolicyManifest, namespaces: Namespaces<'_>) -> Result<Planned
         located.collect::<Vec<_>>()
     })?;
     Ok(Planned {
-        key: policy.key,
+        key: policy.key.clone(),
         resource,
     })
 }

@@ -9,6 +9,7 @@ use spoor_runtime::with_causes;
 use spoor_traces::{
     Search, TraceId,
     client::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient},
+    figures::{FiguresBuilder, ServiceFigures},
     tree::{Member, Tree},
 };
 
@@ -64,6 +65,33 @@ pub(crate) async fn get(
         Err(QueryError::Unknown(_)) => Ok(None),
         Err(error) => Err(of_query(error)),
     }
+}
+
+/// The figures of the services over the time before now, from its newest traces.
+pub(crate) async fn figures(
+    traces: &TraceClient,
+    window: Duration,
+) -> Result<ServiceFigures, BackendError> {
+    let end = now();
+    let nanos = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+    let start = end.saturating_sub(nanos);
+    let search = Search {
+        start_min: Some(start),
+        start_max: Some(end),
+        limit: usize::from(MAX_TRACES),
+        ..Search::default()
+    };
+    let services = self::services(traces).await?;
+    let query = query(search, end);
+    let found = traces.newest(&services, &query).await.map_err(of_query)?;
+    let mut figures = FiguresBuilder::new(start..=end);
+    for FoundTrace { id, tree } in &found {
+        let Ok(id) = id.parse() else { continue };
+        let batches = batches(tree);
+        let kept = kept(&batches);
+        figures.add(id, batches, kept.as_ref());
+    }
+    Ok(figures.finish(found.len() >= usize::from(MAX_TRACES)))
 }
 
 /// The query for a search at a time in Unix nanoseconds.

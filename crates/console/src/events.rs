@@ -1,8 +1,6 @@
 //! The stream of changes of policies, for the scripts of open pages.
 
-use std::{
-    collections::BTreeMap, convert::Infallible, future::ready, mem, sync::Arc, time::Duration,
-};
+use std::{collections::BTreeMap, convert::Infallible, future::ready, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -164,7 +162,7 @@ impl Sent {
                 let is_first = self.rows.is_none();
                 // Sent even without changes, so that the page removes its notice of the problem.
                 let was_unavailable = self.problem.take().is_some();
-                let before = mem::replace(&mut self.rows, Some(Arc::clone(&rows)));
+                let before = self.rows.replace(Arc::clone(&rows));
                 let changes = Changes::between(before.as_deref(), &rows);
                 let is_needed = is_first || was_unavailable || !changes.is_empty();
                 is_needed.then(|| changes.event())

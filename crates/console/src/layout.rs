@@ -278,7 +278,10 @@ mod tests {
         for has_lessons in [false, true] {
             site.has_lessons = has_lessons;
             let Html(page) = site.document(Section::Traces, "Traces", html! {});
-            assert_eq!(page.contains("<a href=\"./lessons\">Lessons</a>"), has_lessons);
+            assert_eq!(
+                page.contains("<a href=\"./lessons\">Lessons</a>"),
+                has_lessons
+            );
         }
     }
 

@@ -1,15 +1,25 @@
 //! The pages of traces: a search, and a trace as a waterfall. All text from spans and requests is
 //! escaped.
 
+mod bar;
+mod compared_paths;
+mod comparison;
 mod details;
+mod differs;
+mod entries;
 mod filter;
+mod findings;
+mod flame;
 mod form;
+mod import;
 mod links;
 mod listed;
 mod minimap;
+mod operations;
 mod results;
 mod routine;
 mod scatter;
+mod tabs;
 mod tools;
 mod trace;
 mod waterfall;
@@ -18,7 +28,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{DefaultBodyLimit, Path, State, rejection::PathRejection},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -43,17 +53,25 @@ use crate::{
     palette::Palette,
     text,
 };
+use entries::Entries;
 use filter::Filter;
 use links::LinkedFrom;
+use tabs::Tab;
 use waterfall::View;
 
 /// `/` and `/search`, with `/search/rows` for the rows of new traces; `/trace` and `/trace/{id}`, with
-/// `/trace/{id}.json` for a trace as a file.
+/// `/trace/{id}.json` for a trace as a file; `/compare` for two traces, `/differs` for slow or failed
+/// ones against the others, and `/import` for a trace from a file.
 pub(crate) fn router() -> Router<Console> {
+    let import = get(import::form_page).post(import::import);
+    let import = import.layer(DefaultBodyLimit::max(import::MAX_BODY_BYTES));
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
         .route("/search/rows", get(new_rows))
+        .route("/import", import)
+        .route("/differs", get(differs::page))
+        .route("/compare", get(comparison::page))
         .route("/trace", get(by_id))
         .route("/trace/{id}", get(trace))
 }
@@ -194,14 +212,28 @@ async fn read(
     console: &Console,
     id: TraceId,
 ) -> Result<Option<(TraceSpans, SemaphorePermit<'static>)>, BackendError> {
-    let busy =
-        || BackendError::Reach("too many traces are open; try again in a few seconds".to_owned());
-    let turn = timeout(MAX_WAIT, TURNS.acquire())
-        .await
-        .map_err(|_| busy())?;
-    let turn = turn.map_err(|_| busy())?;
+    let turn = turns(1).await?;
     let spans = console.backend().trace(id).await?;
     Ok(spans.map(|spans| (spans, turn)))
+}
+
+/// Reads two traces in the turns of both.
+async fn read_all(
+    console: &Console,
+    [first, second]: [TraceId; 2],
+) -> Result<([Option<TraceSpans>; 2], SemaphorePermit<'static>), BackendError> {
+    // Together: two requests that hold one turn each would wait for each other.
+    let turn = turns(2).await?;
+    let first = console.backend().trace(first).await?;
+    let second = console.backend().trace(second).await?;
+    Ok(([first, second], turn))
+}
+
+async fn turns(number: u32) -> Result<SemaphorePermit<'static>, BackendError> {
+    let busy =
+        || BackendError::Reach("too many traces are open; try again in a few seconds".to_owned());
+    let turn = timeout(MAX_WAIT, TURNS.acquire_many(number)).await;
+    turn.map_err(|_| busy())?.map_err(|_| busy())
 }
 
 async fn page(
@@ -212,6 +244,8 @@ async fn page(
     parameters: &Parameters,
 ) -> Response {
     let from = parameters.get("from").and_then(|from| from.parse().ok());
+    let tab = Tab::read(parameters);
+    let shows_all = parameters.get("all") == Some("show");
     let services = console.backend().services().await.unwrap_or_default();
     let render = move || {
         // Until the spans are dropped, even if the client disconnects.
@@ -226,6 +260,10 @@ async fn page(
         let palette = Palette::new(all.chain(tree.services().into_iter().map(|(name, _)| name)));
         let view = View {
             site: &site,
+            entries: Entries::new(&tree, !shows_all),
+            shows_all,
+            tab,
+            is_stored: true,
             palette: &palette,
             tree: &tree,
             id,

@@ -4,7 +4,7 @@
 mod tests;
 mod traces;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use spoor_api::{
@@ -16,7 +16,7 @@ use spoor_console::{
 };
 use spoor_control::Control;
 use spoor_policy::PolicyKey;
-use spoor_traces::{Search, TraceId, query::Queries};
+use spoor_traces::{Search, TraceId, figures::ServiceFigures, query::Queries};
 use tokio::sync::watch;
 
 use crate::{
@@ -123,6 +123,10 @@ impl Backend for LabBackend {
 
     async fn trace(&self, id: TraceId) -> Result<Option<TraceSpans>, BackendError> {
         self.traces.trace(id).await
+    }
+
+    async fn figures(&self, window: Duration) -> Result<ServiceFigures, BackendError> {
+        self.traces.figures(window).await
     }
 
     fn lessons(&self) -> Option<&dyn Lessons> {

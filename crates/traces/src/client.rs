@@ -354,11 +354,14 @@ mod tests {
 
     use super::*;
 
+    /// The parameters of a query: names and values.
+    type Parameters = Vec<(String, String)>;
+
     /// A query API that responds to any query with this body, and records the parameters.
     #[derive(Debug)]
     struct Fixed {
         body: String,
-        queries: Arc<Mutex<Vec<Vec<(String, String)>>>>,
+        queries: Arc<Mutex<Vec<Parameters>>>,
     }
 
     #[async_trait]

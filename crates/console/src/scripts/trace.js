@@ -6,6 +6,8 @@ const rows = [...document.querySelectorAll(".rows > li")].map((item) => ({
   fold: item.querySelector(":scope > .fold"),
   summary: item.querySelector("summary"),
   bar: item.querySelector(".bar"),
+  // Repeated spans are rows within the row of their group.
+  group: item.parentElement.closest(".group > details"),
   text: null,
 }));
 
@@ -56,6 +58,7 @@ function folding() {
         depth = rows[index].depth;
       }
     }
+    if (row.group) row.group.open = true;
     update();
   }
 
@@ -69,7 +72,8 @@ function folding() {
   // A link to a span in a collapsed part opens that part and the span's details.
   function follow() {
     const target = document.getElementById(location.hash.slice(1));
-    const row = rows.find((row) => target && row.item.contains(target));
+    // The row of a group contains those of its spans.
+    const row = rows.findLast((row) => target && row.item.contains(target));
     if (row) {
       reveal(row);
       row.item.querySelector("details").open = true;
@@ -95,7 +99,8 @@ function searching(folds) {
   function search() {
     const wanted = field.value.trim().toLowerCase();
     const matches = (row) => {
-      row.text ??= row.item.textContent.toLowerCase();
+      const isGroup = row.item.classList.contains("group");
+      row.text ??= (isGroup ? row.summary : row.item).textContent.toLowerCase();
       return wanted !== "" && row.text.includes(wanted);
     };
     found = rows.filter(matches);
@@ -302,8 +307,8 @@ function shortcuts({ folds, matches, time }) {
 
   // Moves the focus to the next row that is not hidden.
   function step(by) {
-    const open = rows.filter((row) => !row.item.hidden);
-    const focused = open.findIndex((row) => row.item.contains(document.activeElement));
+    const open = rows.filter((row) => !row.item.hidden && row.group?.open !== false);
+    const focused = open.findLastIndex((row) => row.item.contains(document.activeElement));
     const onScreen = open.findIndex((row) => row.item.getBoundingClientRect().top > 40);
     const next = focused < 0 ? onScreen : focused + by;
     const row = open[Math.min(open.length - 1, Math.max(0, next))];

@@ -1,4 +1,5 @@
-// The search for traces: adds new traces to the list while "Follow new traces" is on.
+// The search for traces: adds new traces to the list while "Follow new traces" is on. The page for a
+// trace from a file: reads the file.
 
 const POLL_MILLIS = 2_000;
 const RETRY_MILLIS = 10_000;
@@ -70,4 +71,14 @@ function add(rows) {
   }
   while (list.children.length > MAX_ROWS) list.lastElementChild.remove();
   if (added > 0) arrived.value = added === 1 ? "1 new trace" : `${added} new traces`;
+}
+
+const file = document.getElementById("file");
+
+if (file) {
+  file.parentElement.hidden = false;
+  file.addEventListener("change", async () => {
+    const [chosen] = file.files;
+    if (chosen) document.getElementById("json").value = await chosen.text();
+  });
 }

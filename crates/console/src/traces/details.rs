@@ -115,7 +115,7 @@ fn search_prefix(view: &View<'_>, service: &str) -> String {
 }
 
 /// A link to a search for an attribute; none if the form cannot express it.
-fn search_link(prefix: &str, key: &str, value: &str) -> Option<String> {
+pub fn search_link(prefix: &str, key: &str, value: &str) -> Option<String> {
     let is_key = !key.is_empty() && !key.contains(|c: char| c == '=' || c.is_whitespace());
     let is_short = key.len() + value.len() <= MAX_SEARCHED_BYTES;
     if !is_key || !is_short || value.contains('"') || value::visible_line(value) != value {

@@ -78,12 +78,17 @@ pub fn form(site: &Site, filter: &Filter, services: &[String], operations: &[Str
                     option value="longest" selected[filter.is_longest_first] { "Longest" }
                 }
             }
-            div .actions { button { "Find traces" } }
+            div .actions {
+                button { "Find traces" }
+                // With the same fields.
+                button .quiet formaction=(site.link("differs")) name="select" value="slow" { "What differs?" }
+            }
             label .check .routine {
                 input type="checkbox" name="hidden" value="show" checked[filter.shows_routine];
                 "Show static files and health checks"
             }
         }
+        p .soft .from-file { a href=(site.link("import")) { "Open a trace from a file" } }
     }
 }
 

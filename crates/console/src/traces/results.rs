@@ -53,6 +53,12 @@ pub fn results(
                     }
                     @if let Some(stored) = stored { (text::grouped(stored)) " stored" }
                 }
+                @if traces.len() > 1 {
+                    // The rows have its fields.
+                    form #compare action=(site.link("compare")) {
+                        button .quiet { "Compare two selected" }
+                    }
+                }
                 @if !filter.is_longest_first {
                     // Shown by the script, which adds new traces to the list.
                     p .live hidden {
@@ -167,6 +173,10 @@ fn result(
                 }
             }
             p .when {
+                label .check .pick {
+                    input type="checkbox" form="compare" name="id" value=(trace.id);
+                    "Compare" span .hidden { " " (text::short(trace.id)) }
+                }
                 code { (text::short(trace.id)) } " · "
                 time datetime=(text::date_time(trace.start).replace(' ', "T") + "Z")
                     title=(text::date_time(trace.start) + " UTC") {

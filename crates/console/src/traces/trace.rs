@@ -10,7 +10,10 @@ use spoor_traces::{
 };
 
 use super::{
+    flame::flame,
     listed::display_name,
+    operations::operations,
+    tabs::{Tab, tabs},
     waterfall::{self, View},
 };
 use crate::{
@@ -22,14 +25,19 @@ use crate::{
 /// The most services named in the legend.
 const MAX_LEGEND_SERVICES: usize = 40;
 
-/// A trace with its details, starting at a given row.
+/// One view of a trace, below the facts about it.
 pub fn trace(view: &View<'_>, kept: Option<&KeepReason>) -> Markup {
     html! {
         (heading(view))
         (facts(view, kept))
         (findings(view))
         (legend(view.tree, view.palette))
-        (waterfall::waterfall(view))
+        @if view.is_stored { (tabs(view)) }
+        @match view.tab {
+            Tab::Waterfall => { (waterfall::waterfall(view)) }
+            Tab::Operations(order) => { (operations(view, order)) }
+            Tab::Flame(frame) => { (flame(view, frame)) }
+        }
     }
 }
 
@@ -64,10 +72,18 @@ fn heading(view: &View<'_>) -> Markup {
                     span .service { (text::cut(service, 120)) } " "
                     (text::cut(display_name(operation), 240))
                 }
-                p .id { code { (id) } }
+                p .id {
+                    code { (id) }
+                    @if !view.is_stored { " " span .badge { "imported, not stored" } }
+                }
             }
-            a .button .quiet href=(site.link(&format!("trace/{id}.json"))) download {
-                "Download as OTLP JSON"
+            @if view.is_stored {
+                div .links {
+                    a .button .quiet href=(site.link(&format!("compare?a={id}"))) { "Compare with…" }
+                    a .button .quiet href=(site.link(&format!("trace/{id}.json"))) download {
+                        "Download as OTLP JSON"
+                    }
+                }
             }
         }
     }

@@ -5,20 +5,29 @@ use std::time::Duration;
 use maud::{Markup, html};
 use spoor_traces::{
     TraceId,
-    tree::{Bottleneck, Member, Position, Row, Tree},
+    tree::{Bottleneck, Group, Member, Position, Row, Tree},
 };
 
 use super::{
+    bar::{bar, group_bar},
     details::{self, lateness},
+    entries::{Entries, Entry},
     links::LinkedFrom,
     listed::display_name,
     minimap::minimap,
+    tabs::Tab,
     tools::tools,
 };
 use crate::{layout::Site, palette::Palette, text};
 
-/// The most spans on one page.
+/// The most rows on one page. A group is one of them.
 const MAX_ROWS: usize = 1_000;
+/// The most rows that a group opens to.
+const MAX_GROUP_ROWS: usize = 200;
+/// The most rows that all groups open to together, if each has more than [`MIN_GROUP_ROWS`].
+const MAX_GROUPED_ROWS: usize = 2_000;
+/// The number of rows that a group opens to in a trace with very many groups.
+const MIN_GROUP_ROWS: usize = 2;
 /// The size in bytes at which a page stops showing details.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 /// The deepest level that is indented further than the one above it.
@@ -31,7 +40,13 @@ pub struct View<'a> {
     pub tree: &'a Tree,
     pub id: TraceId,
     pub linked_from: LinkedFrom<'a>,
-    /// The first row shown.
+    /// The rows, with repeated siblings grouped unless all spans are shown.
+    pub entries: Entries,
+    pub shows_all: bool,
+    pub tab: Tab,
+    /// False for a trace from a file, which has only this page.
+    pub is_stored: bool,
+    /// The row at which the waterfall starts.
     pub from: usize,
 }
 
@@ -39,48 +54,68 @@ impl View<'_> {
     /// A link to a row's details, on this page or on the one that shows it.
     pub fn link_to(&self, index: usize, row: &Row) -> String {
         let anchor = details::anchor(row);
-        let first = first_shown(self);
-        if (first..first + MAX_ROWS).contains(&index) {
+        if !self.is_stored {
             return format!("#{anchor}");
         }
-        let from = index - index % MAX_ROWS;
-        let path = format!("trace/{}?from={from}#{anchor}", self.id);
+        let first = first_shown(self);
+        let number = self.entries.number_of(index);
+        if !self.is_shown_in(self.entries.list().get(number), index) {
+            let path = format!("trace/{}?all=show&from={index}#{anchor}", self.id);
+            return self.site.link(&path);
+        }
+        if self.tab == Tab::Waterfall && (first..first + MAX_ROWS).contains(&number) {
+            return format!("#{anchor}");
+        }
+        format!("{}#{anchor}", self.page(number - number % MAX_ROWS))
+    }
+
+    /// A link to the page that starts with an entry.
+    fn page(&self, entry: usize) -> String {
+        let first = self.entries.list().get(entry).map_or(0, Entry::first_row);
+        let all = if self.shows_all { "all=show&" } else { "" };
+        let path = format!("trace/{}?{all}from={first}", self.id);
         self.site.link(&path)
+    }
+
+    /// Returns whether an entry shows a row, as a group does for its first rows.
+    fn is_shown_in(&self, entry: Option<&Entry>, row: usize) -> bool {
+        match entry {
+            Some(Entry::Group { rows, .. }) => {
+                let mut shown = rows.iter().take(self.max_group_rows());
+                shown.any(|it| *it == row)
+            }
+            _ => true,
+        }
+    }
+
+    /// The most rows that each group of this trace opens to.
+    fn max_group_rows(&self) -> usize {
+        let each = MAX_GROUPED_ROWS / self.entries.groups().max(1);
+        each.clamp(MIN_GROUP_ROWS, MAX_GROUP_ROWS)
     }
 }
 
 /// The time axis and the rows that fit on a page, with links to the others.
 pub fn waterfall(view: &View<'_>) -> Markup {
-    let rows = view.tree.rows();
     let from = first_shown(view);
-    let shown = rows.iter().enumerate().skip(from).take(MAX_ROWS);
+    let shown = view.entries.list().iter().skip(from).take(MAX_ROWS);
     let bottleneck = view.tree.bottleneck().filter(Bottleneck::is_dominant);
-    let slowest = bottleneck.map_or_else(Vec::new, |found| found.rows);
-    let mut size = 0;
-    let shown: Vec<Markup> = shown
-        .map(|(index, row)| {
-            let shape = Shape {
-                // The rows of a bottleneck are sorted.
-                is_slowest: slowest.binary_search(&index).is_ok(),
-                has_children: rows
-                    .get(index + 1)
-                    .is_some_and(|next| next.depth > row.depth),
-                with_details: size < MAX_PAGE_BYTES,
-            };
-            let row = item(view, row, shape);
-            size += row.0.len();
-            row
-        })
-        .collect();
+    let mut rows = Rows {
+        view,
+        slowest: bottleneck.map_or_else(Vec::new, |found| found.rows),
+        size: 0,
+    };
+    let shown: Vec<Markup> = shown.map(|entry| rows.entry(entry)).collect();
     let next = from + shown.len();
     html! {
+        (grouping(view))
         (tools())
         (minimap(view))
         section .waterfall aria-label="Spans" data-nanos=(view.tree.duration().as_nanos()) {
             (pages(view, from, next))
             (axis(view.tree.duration()))
             ol .rows { @for row in shown { (row) } }
-            @if size >= MAX_PAGE_BYTES {
+            @if rows.size >= MAX_PAGE_BYTES {
                 p .cut {
                     "The details of the remaining spans are not shown, since this page is already large; "
                     "the JSON has all of them."
@@ -91,29 +126,49 @@ pub fn waterfall(view: &View<'_>) -> Markup {
     }
 }
 
-/// The requested row, or the first one if there is no such row.
+/// The number of the requested row's entry, or of the first one if there is no such row.
 fn first_shown(view: &View<'_>) -> usize {
-    match view.from < view.tree.rows().len() {
-        true => view.from,
-        false => 0,
+    view.entries.number_of(view.from)
+}
+
+/// The switch between groups and all spans; nothing if there are no repeated siblings.
+fn grouping(view: &View<'_>) -> Markup {
+    if !view.is_stored {
+        return html! {};
+    }
+    let groups = view.entries.groups();
+    let link = |query: &str| view.site.link(&format!("trace/{}{query}", view.id));
+    html! {
+        @if view.shows_all {
+            p .grouping { "All spans are shown. " a href=(link("")) { "Group repeated spans" } }
+        } @else if groups > 0 {
+            p .grouping {
+                "Repeated spans are in " (text::count(groups, "group")) ". "
+                a href=(link("?all=show")) { "Show all spans" }
+            }
+        }
     }
 }
 
-/// The range of spans shown; nothing if all are shown.
+/// The range of rows shown; nothing if all are shown.
 fn pages(view: &View<'_>, from: usize, next: usize) -> Markup {
-    let total = view.tree.rows().len();
-    let link = |from: usize| view.site.link(&format!("trace/{}?from={from}", view.id));
+    let total = view.entries.list().len();
+    let noun = if view.entries.groups() > 0 {
+        "Rows "
+    } else {
+        "Spans "
+    };
     html! {
         @if from > 0 || next < total {
             nav .pages aria-label="Parts of the trace" {
                 span {
-                    "Spans " (text::grouped(from + 1)) "–" (text::grouped(next))
+                    (noun) (text::grouped(from + 1)) "–" (text::grouped(next))
                     " of " (text::grouped(total)) ", in the order of the tree"
                 }
-                @if from > 0 {
-                    a .button .quiet href=(link(from.saturating_sub(MAX_ROWS))) { "Previous" }
+                @if view.is_stored && from > 0 {
+                    a .button .quiet href=(view.page(from.saturating_sub(MAX_ROWS))) { "Previous" }
                 }
-                @if next < total { a .button .quiet href=(link(next)) { "Next" } }
+                @if view.is_stored && next < total { a .button .quiet href=(view.page(next)) { "Next" } }
             }
         }
     }
@@ -127,6 +182,97 @@ fn axis(duration: Duration) -> Markup {
                 @for part in 0..4_u32 { span { (text::duration(duration * part / 4)) } }
                 span .last { (text::duration(duration)) }
             }
+        }
+    }
+}
+
+/// The rows of a page, as they are written.
+struct Rows<'v, 'a> {
+    view: &'v View<'a>,
+    /// The rows of the bottleneck, sorted.
+    slowest: Vec<usize>,
+    /// The bytes written so far.
+    size: usize,
+}
+
+impl Rows<'_, '_> {
+    fn entry(&mut self, entry: &Entry) -> Markup {
+        match entry {
+            Entry::Row(row) => self.row(*row),
+            Entry::Group { group, rows } => self.group(group, rows),
+        }
+    }
+
+    fn row(&mut self, index: usize) -> Markup {
+        let view = self.view;
+        let rows = view.tree.rows();
+        let Some(row) = rows.get(index) else {
+            return html! {};
+        };
+        let next = rows.get(index + 1);
+        let shape = Shape {
+            is_slowest: self.is_slowest(index),
+            has_children: next.is_some_and(|next| next.depth > row.depth),
+            with_details: self.size < MAX_PAGE_BYTES,
+        };
+        let item = item(view, row, shape);
+        self.size += item.0.len();
+        item
+    }
+
+    /// One row for repeated siblings, which opens to them.
+    fn group(&mut self, group: &Group, rows: &[usize]) -> Markup {
+        let view = self.view;
+        let Some(first) = view.tree.rows().get(group.first) else {
+            return html! {};
+        };
+        let is_slowest = group.rows.iter().any(|row| self.is_slowest(*row));
+        let max_rows = view.max_group_rows();
+        let shown: Vec<Markup> = rows
+            .iter()
+            .take(max_rows)
+            .map(|row| self.row(*row))
+            .collect();
+        let all = format!("trace/{}?all=show&from={}", view.id, group.first);
+        html! {
+            li .group .failed[group.errors > 0] aria-level=(first.depth + 1) data-depth=(first.depth) {
+                details {
+                    (group_summary(view, group, first, is_slowest))
+                    ol .rows .members {
+                        @for row in shown { (row) }
+                    }
+                    @if rows.len() > max_rows {
+                        p .cut {
+                            (text::grouped(rows.len() - max_rows)) " more are not shown here. "
+                            @if view.is_stored { a href=(view.site.link(&all)) { "Show all spans" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_slowest(&self, row: usize) -> bool {
+        self.slowest.binary_search(&row).is_ok()
+    }
+}
+
+fn group_summary(view: &View<'_>, group: &Group, first: &Row, is_slowest: bool) -> Markup {
+    let class = view.palette.class(first.member.service());
+    let indent = first.depth.min(MAX_INDENT_LEVELS);
+    let total = text::duration(group.total);
+    html! {
+        summary {
+            span class=(format!("name i{indent}")) {
+                span class=(format!("dot {class}")) {}
+                (label(&first.member))
+                span .times title=(format!("{} of the trace's time", text::duration(group.wall))) {
+                    "× " (text::grouped(group.count)) ", " (total) " in total"
+                }
+                @if group.errors > 0 { span .badge .error { (text::count(group.errors, "error")) } }
+                @if is_slowest { span .badge .slowest { "bottleneck" } }
+            }
+            (group_bar(view.tree, group, &class))
         }
     }
 }
@@ -207,45 +353,4 @@ fn is_clock_adjusted(member: &Member) -> bool {
     let is_about_clock =
         |text: &&str| text.starts_with("Clock skew") || text.starts_with("Implausible start");
     member.warnings().iter().any(is_about_clock)
-}
-
-fn bar(tree: &Tree, row: &Row, class: &str) -> Markup {
-    let total = tree.end() - tree.start();
-    let at = |time: u64| text::percent_along(time - tree.start(), total);
-    let (start, end) = (at(row.member.start()), at(row.member.end()));
-    let width = (end - start).max(0.25);
-    // The label is placed where there is room: after the bar, before it, or in it.
-    let (label_x, shift, anchor, inside) = match (start, end) {
-        (_, end) if end < 82.0 => (end.max(start + width), 6, "start", ""),
-        (start, _) if start > 18.0 => (start, -6, "end", ""),
-        (_, end) => (end, -6, "end", "inside"),
-    };
-    html! {
-        svg .bar width="100%" height="26" aria-hidden="true" {
-            @for line in ["25%", "50%", "75%"] {
-                line .grid x1=(line) x2=(line) y1="0" y2="26" {}
-            }
-            // The script zooms to a part of the time with the exact positions.
-            rect class=(format!("span {class}")) x=(share(start.min(99.75))) width=(share(width))
-                y="6" height="14" rx="2" data-from=(position(start)) data-to=(position(end)) {}
-            @for segment in &row.critical {
-                @let (start, end) = (at(segment.start), at(segment.end));
-                rect .critical x=(share(start)) width=(share((end - start).max(0.25)))
-                    y="21" height="3" data-from=(position(start)) data-to=(position(end)) {}
-            }
-            text class=(inside) x=(share(label_x)) dx=(shift) y="17" text-anchor=(anchor) {
-                @if row.member.is_error() { tspan .cross { "✕ " } }
-                (text::duration(row.member.duration()))
-            }
-        }
-    }
-}
-
-/// A position in percent, exact enough for a zoom to a thousandth.
-fn position(percent: f64) -> String {
-    format!("{percent:.5}")
-}
-
-fn share(percent: f64) -> String {
-    format!("{percent:.3}%")
 }

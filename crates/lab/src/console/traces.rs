@@ -1,8 +1,11 @@
 //! The traces of the lab's store, for the console.
 
+use std::time::Duration;
+
 use spoor_console::{BackendError, FoundTraces, ListedTrace, TraceSpans};
 use spoor_traces::{
     Search, StoredTrace, TraceId,
+    figures::ServiceFigures,
     query::{Queries, TraceQueryError},
 };
 
@@ -51,6 +54,11 @@ impl LabTraces {
             resource_spans,
             kept: Some(kept),
         }))
+    }
+
+    /// The figures of the services over the time before now.
+    pub(super) async fn figures(&self, window: Duration) -> Result<ServiceFigures, BackendError> {
+        self.queries.figures(window).await.map_err(backend_error)
     }
 }
 

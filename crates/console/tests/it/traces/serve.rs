@@ -1,6 +1,6 @@
 //! A console over a store, on a port of its own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{Response, StatusCode};
@@ -15,6 +15,7 @@ use spoor_console::{
 use spoor_policy::PolicyKey;
 use spoor_traces::{
     Search, StoredTrace, TraceId, TraceStore,
+    figures::ServiceFigures,
     query::{Queries, TraceQueryError},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -116,6 +117,10 @@ impl Backend for StoreBackend {
             resource_spans,
             kept: Some(kept),
         }))
+    }
+
+    async fn figures(&self, window: Duration) -> Result<ServiceFigures, BackendError> {
+        self.queries()?.figures(window).await.map_err(failed)
     }
 }
 

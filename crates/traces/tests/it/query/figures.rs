@@ -15,8 +15,8 @@ async fn figures_are_of_recent_requests() {
     let recent = now() / MS - 10_000;
     insert(&store, a_to_b(1, recent, 100, true));
     insert(&store, a_to_b(2, recent - 3_600_000, 100, false));
-    let figures = Queries::new(store).figures(Duration::from_secs(60));
-    let figures = figures.await.unwrap();
+    let queries = Queries::new(store);
+    let figures = queries.figures(Duration::from_secs(60)).await.unwrap();
     assert_eq!((figures.traces, figures.is_partial), (1, false));
     assert_eq!(figures.period, Duration::from_secs(60));
     let names: Vec<&str> = figures.services.keys().map(String::as_str).collect();
