@@ -207,10 +207,7 @@ impl PolicyStore {
         let warnings = self.warnings(&set, &resolution, &actions);
         let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.to_string(), warnings);
         Ok(Comparison {
-            differences: differences(
-                (&before, &resolve(&before, now)),
-                (&after, &resolution),
-            ),
+            differences: differences((&before, &resolve(&before, now)), (&after, &resolution)),
             warnings: warnings.into_iter().map(named).collect(),
         })
     }

@@ -10,8 +10,8 @@ use spoor_api::{
 };
 
 use spoor_lab::wire::{
-    ApplyResult, ConvergenceResult, Documents, FaultSetting, FaultsByService,
-    MAX_BODY_BYTES, Problem, ServiceStatus, Status,
+    ApplyResult, ConvergenceResult, Documents, FaultSetting, FaultsByService, MAX_BODY_BYTES,
+    Problem, ServiceStatus, Status,
 };
 
 use super::{exchange, http_client};
