@@ -39,7 +39,7 @@ fn empty(period: Period) -> Markup {
 fn map(site: &Site, period: Period, figures: &ServiceFigures) -> Markup {
     let map = service_map(figures);
     html! {
-        section .map aria-labelledby="map" {
+        section .map {
             h2 #map { "Map" }
             div .scroll tabindex="0" role="region" aria-labelledby="map" {
                 (spoor_map::linked_svg(&map, &|name: &str| period.link(site, name)))
