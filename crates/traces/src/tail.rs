@@ -17,8 +17,8 @@
 //! the latest [`TailSettings::max_trace_duration`] after its first span. After a replay, none is due
 //! for a decision wait: senders first repeat the spans that they could not send meanwhile. Among
 //! several samplers, a due trace also waits until the peers have none of its spans left, but no
-//! longer than [`TailSettings::max_trace_duration`]. After an interruption of the input, decisions are
-//! [postponed](postpone), but no longer than that after the first span.
+//! longer than [`TailSettings::max_trace_duration`]. After an interruption of the input, decisions
+//! are [postponed](postpone), but not beyond that time after the first span.
 
 mod counts;
 mod decide;

@@ -8,9 +8,9 @@ use std::sync::{
 use http::{Request, Version};
 use parking_lot::Mutex;
 
-/// Follows the HTTP/2 connections on which clients have called one gRPC method, of all listeners that
-/// share it. Connections for health checks, for example, do not count, nor do those over HTTP/1, which
-/// clients open and close all the time.
+/// Follows the HTTP/2 connections on which clients have called one gRPC method, of all listeners
+/// that share it. Connections for health checks, for example, do not count, nor do those over
+/// HTTP/1, which clients open and close all the time.
 #[derive(derive_more::Debug)]
 pub struct GrpcClients {
     path: &'static str,

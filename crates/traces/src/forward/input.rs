@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::TailSettings;
 
-/// The longest pause between two attempts of a service to send its spans. OpenTelemetry's SDKs for
-/// Java, JavaScript, Python and Rust pause for at most about 5 s; those for Go begin with 5 s.
+/// The longest pause between two attempts of a service to send its spans. `spoor-telemetry` pauses
+/// for at most 3 s, and OpenTelemetry's SDK for Java for 5 s unless it is configured otherwise.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// The state of the input, by which decisions are postponed.

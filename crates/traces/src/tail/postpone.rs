@@ -23,8 +23,8 @@ impl TailSampler {
     }
 
     /// Postpones the decision on a trace that is due at this tick, but not beyond the longest
-    /// duration after its first span; returns false if it is to be decided. Without rules every trace
-    /// is kept, so there is nothing to wait for.
+    /// duration after its first span; returns false if it is to be decided now. Without rules every
+    /// trace is kept, so there is nothing to wait for.
     pub(super) fn postpone(&mut self, at: TraceAt, due: Tick) -> bool {
         let Some(until) = self.postponed_until.filter(|_| self.is_gathering()) else {
             return false;
