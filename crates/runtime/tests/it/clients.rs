@@ -6,7 +6,7 @@ use axum::Router;
 use rstest::rstest;
 use spoor_runtime::{ClientsChange, GrpcClients, Limits, Listener, bind};
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::mpsc::{Receiver, channel},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -16,10 +16,10 @@ use crate::support::{DEADLINE, Running};
 const METHOD: &str = "/a.Service/Method";
 
 /// A listener that reports the clients of [`METHOD`].
-fn listen(limits: Limits) -> (Running, UnboundedReceiver<ClientsChange>) {
-    let (changes, reported) = unbounded_channel();
+fn listen(limits: Limits) -> (Running, Receiver<ClientsChange>) {
+    let (changes, reported) = channel(8);
     let clients = GrpcClients::new(METHOD, move |change| {
-        let _ = changes.send(change);
+        let _ = changes.try_send(change);
     });
     let sockets = bind("127.0.0.1:0".parse().unwrap(), "the test").unwrap();
     let address = sockets.local_addr().unwrap();
@@ -44,14 +44,14 @@ async fn http2_client(running: &Running, path: &str) -> reqwest::Client {
     client
 }
 
-async fn next(reported: &mut UnboundedReceiver<ClientsChange>) -> Option<ClientsChange> {
+async fn next(reported: &mut Receiver<ClientsChange>) -> Option<ClientsChange> {
     timeout(DEADLINE, reported.recv()).await.unwrap()
 }
 
 /// Stops the listener; returns the changes that were not received.
 async fn remaining(
     running: Running,
-    mut reported: UnboundedReceiver<ClientsChange>,
+    mut reported: Receiver<ClientsChange>,
 ) -> Vec<ClientsChange> {
     running.stop.cancel();
     running.ended.await.unwrap().unwrap();
