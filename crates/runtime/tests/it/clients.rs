@@ -49,10 +49,7 @@ async fn next(reported: &mut Receiver<ClientsChange>) -> Option<ClientsChange> {
 }
 
 /// Stops the listener; returns the changes that were not received.
-async fn remaining(
-    running: Running,
-    mut reported: Receiver<ClientsChange>,
-) -> Vec<ClientsChange> {
+async fn remaining(running: Running, mut reported: Receiver<ClientsChange>) -> Vec<ClientsChange> {
     running.stop.cancel();
     running.ended.await.unwrap().unwrap();
     let mut changes = Vec::new();
