@@ -96,9 +96,15 @@ impl ClusterClient {
         is_dry_run: bool,
     ) -> Result<(Action, DynamicObject), BackendError> {
         let mut attempts = 0;
+        let mut first = None;
         loop {
             attempts += 1;
             let live = self.live(plan).await?;
+            let generation = live.as_ref().and_then(|it| it.metadata.generation);
+            if *first.get_or_insert(generation) != generation {
+                let message = format!("policy {} was changed at the same time", plan.key);
+                return Err(BackendError::Conflict(message));
+            }
             let write = Write::new(plan, live.as_ref());
             match self.send(plan, &write, is_dry_run).await {
                 Ok(object) => return Ok((action(live.as_ref(), &object), object)),

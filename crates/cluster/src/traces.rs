@@ -12,8 +12,15 @@ use spoor_traces::{
     figures::{FiguresBuilder, ServiceFigures},
     tree::{Member, Tree},
 };
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use crate::kept::kept;
+
+/// The longest time that a search waits for the one before it.
+const MAX_TURN_WAIT: Duration = Duration::from_secs(10);
 
 /// The names of the services that have spans, sorted.
 pub(crate) async fn services(traces: &TraceClient) -> Result<Vec<String>, BackendError> {
@@ -36,6 +43,7 @@ pub(crate) async fn find(
     traces: &TraceClient,
     search: Search,
 ) -> Result<FoundTraces, BackendError> {
+    let _turn = turn().await?;
     // Jaeger searches only by service, so without one each service is searched.
     let services = match &search.service {
         Some(service) => vec![service.clone()],
@@ -48,6 +56,17 @@ pub(crate) async fn find(
         too_large: vec![],
         stored: None,
     })
+}
+
+/// Waits for the turn of a search. The traces of all services may take a gigabyte.
+async fn turn() -> Result<SemaphorePermit<'static>, BackendError> {
+    static TURNS: Semaphore = Semaphore::const_new(1);
+    let busy = || {
+        let message = "another search is running; try again in a few seconds";
+        BackendError::Reach(message.to_owned())
+    };
+    let turn = timeout(MAX_TURN_WAIT, TURNS.acquire()).await;
+    turn.map_err(|_| busy())?.map_err(|_| busy())
 }
 
 /// All spans of a trace.
@@ -72,6 +91,7 @@ pub(crate) async fn figures(
     traces: &TraceClient,
     window: Duration,
 ) -> Result<ServiceFigures, BackendError> {
+    let _turn = turn().await?;
     let end = now();
     let nanos = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
     let start = end.saturating_sub(nanos);

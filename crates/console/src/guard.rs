@@ -42,7 +42,9 @@ pub(crate) async fn protect(
         return next.run(request).await;
     }
     let uri = request.uri();
-    match check(console.is_read_only(), request.headers(), uri) {
+    // A trace from a file is only shown.
+    let is_refused = console.is_read_only() && uri.path() != "/import";
+    match check(is_refused, request.headers(), uri) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refused(&console, uri, refusal),
     }

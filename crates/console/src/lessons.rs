@@ -153,15 +153,16 @@ async fn run_alone<T: Send + 'static>(
     // and must not overlap with the next one.
     let task = tokio::spawn(async move {
         let _permit = permit;
-        tokio::time::timeout(timeout, work).await
+        work.await
     });
-    match task.await {
+    // The task goes on after the timeout.
+    match tokio::time::timeout(timeout, task).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => {
+        Ok(Err(error)) => Err(BackendError::Reach(format!("the check failed: {error}"))),
+        Err(_) => {
             let message = format!("no result within {} s; try again", timeout.as_secs());
             Err(BackendError::Reach(message))
         }
-        Err(error) => Err(BackendError::Reach(format!("the check failed: {error}"))),
     }
 }
 

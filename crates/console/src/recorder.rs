@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     backend::BackendError, console::Console, events::Rows, history::key_of, layout::Site,
-    policies::table,
+    policies::table, text,
 };
 
 /// The minimum interval between reads, and so between the events of a stream.
@@ -28,6 +28,8 @@ const MIN_PAUSE_FACTOR: u32 = 4;
 const RESYNC_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest time that a read may take.
 const MAX_READ_TIME: Duration = Duration::from_secs(10);
+/// The most characters of the reason why the policies cannot be read, which open pages show.
+const MAX_REASON_CHARS: usize = 1_000;
 
 /// Reads the policies whenever they may have changed. Never returns.
 pub(crate) async fn follow(console: &Console) {
@@ -87,7 +89,8 @@ async fn read(console: &Console, revisions: &mut Revisions) {
             if let Some(suppressed) = WARNINGS.admit() {
                 tracing::warn!(%error, suppressed, "cannot read the policies");
             }
-            console.events().publish_problem(&error.to_string());
+            let reason = text::cut(&error.to_string(), MAX_REASON_CHARS);
+            console.events().publish_problem(&reason);
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn apply(
     let yaml = with_line_feeds(&yaml);
     let manifest = match Manifest::read(console.backend().source(), yaml.clone()).await {
         Ok(manifest) => manifest,
-        Err(problem) => return editor::refused(&console, &uri, &yaml, &problem),
+        Err(problem) => return editor::refused(&console, &uri, &yaml, generation, &problem),
     };
     match apply_to(&console, &manifest, generation).await {
         Ok(()) => {
@@ -42,7 +42,7 @@ pub(super) async fn apply(
         }
         Err(BackendError::Conflict(reason)) => conflict(&console, &uri, &manifest, &reason),
         Err(problem @ BackendError::Validate(_)) => {
-            editor::refused(&console, &uri, &yaml, &problem)
+            editor::refused(&console, &uri, &yaml, generation, &problem)
         }
         Err(problem) => error(&console, &uri, &problem),
     }
@@ -71,18 +71,24 @@ async fn apply_to(
     Ok(())
 }
 
-fn describe(previewed: Option<i64>, now: Option<i64>) -> String {
+pub(super) fn describe(previewed: Option<i64>, now: Option<i64>) -> String {
     match (previewed, now) {
         (Some(previewed), Some(now)) => {
-            format!("the preview is for generation {previewed}, and the policy now has {now}")
+            format!("the change is of generation {previewed}, and the policy now has {now}")
         }
         (None, _) => "the policy did not exist at the time of the preview".to_owned(),
         (_, None) => "the policy was deleted after the preview".to_owned(),
     }
 }
 
-/// The page of a policy that someone else has changed since the preview.
-fn conflict(console: &Console, uri: &Uri, manifest: &Manifest, reason: &str) -> Response {
+/// The page of a policy that someone else has changed since the preview, or since it was read for
+/// the editor.
+pub(super) fn conflict(
+    console: &Console,
+    uri: &Uri,
+    manifest: &Manifest,
+    reason: &str,
+) -> Response {
     let site = Site::of(console, uri);
     let page = document(&site, "Changed in the meantime", {
         let name = text::cut(&manifest.key.to_string(), MAX_NAME_CHARS);

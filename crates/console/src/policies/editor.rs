@@ -28,6 +28,8 @@ struct Edited {
     yaml: String,
     /// The policy as JSON, for the form. Unset if the YAML is invalid.
     policy: Option<Value>,
+    /// The generation of the policy that the editor began with; unset for a new policy.
+    generation: Option<i64>,
     errors: Vec<String>,
 }
 
@@ -59,7 +61,7 @@ pub(super) async fn new(
         ..Metadata::named(name)
     };
     let policy = SamplingPolicy::new(metadata, spec);
-    let edited = Edited::of(manifest::text(&policy), &policy);
+    let edited = Edited::of(manifest::text(&policy), &policy, None);
     with_status(StatusCode::OK, page(&console, &uri, &edited))
 }
 
@@ -71,8 +73,9 @@ pub(super) async fn edit(State(console): State<Console>, uri: Uri, named: Named)
     };
     match policy {
         Ok(policy) => {
+            let generation = policy.metadata.generation;
             let policy = manifest::without_server_fields(policy);
-            let edited = Edited::of(manifest::text(&policy), &policy);
+            let edited = Edited::of(manifest::text(&policy), &policy, generation);
             with_status(StatusCode::OK, page(&console, &uri, &edited))
         }
         Err(problem) => error(&console, &uri, &problem),
@@ -86,9 +89,11 @@ pub(super) async fn write_yaml(
     Form(pairs): Form<Vec<(String, String)>>,
 ) -> Response {
     let policy = fields::policy(&pairs);
+    let generation = pairs.iter().find(|(name, _)| name == "generation");
     let edited = Edited {
         yaml: manifest::text(&policy),
         policy: Some(policy),
+        generation: generation.and_then(|(_, value)| value.parse().ok()),
         errors: vec![],
     };
     with_status(StatusCode::OK, page(&console, &uri, &edited))
@@ -98,15 +103,15 @@ pub(super) async fn write_yaml(
 pub(super) async fn fill_in_form(
     State(console): State<Console>,
     uri: Uri,
-    Form(TextField { yaml }): Form<TextField>,
+    Form(TextField { yaml, generation }): Form<TextField>,
 ) -> Response {
     let yaml = with_line_feeds(&yaml);
     match Manifest::read(console.backend().source(), yaml.clone()).await {
         Ok(manifest) => {
-            let edited = Edited::of(manifest.text, &manifest.policy);
+            let edited = Edited::of(manifest.text, &manifest.policy, generation);
             with_status(StatusCode::OK, page(&console, &uri, &edited))
         }
-        Err(problem) => refused(&console, &uri, &yaml, &problem),
+        Err(problem) => refused(&console, &uri, &yaml, generation, &problem),
     }
 }
 
@@ -115,6 +120,7 @@ pub(super) fn refused(
     console: &Console,
     uri: &Uri,
     yaml: &str,
+    generation: Option<i64>,
     problem: &BackendError,
 ) -> Response {
     let BackendError::Validate(errors) = problem else {
@@ -123,17 +129,19 @@ pub(super) fn refused(
     let edited = Edited {
         yaml: visible(yaml).into_owned(),
         policy: None,
+        generation,
         errors: errors.clone(),
     };
     with_status(StatusCode::BAD_REQUEST, page(console, uri, &edited))
 }
 
 impl Edited {
-    fn of(yaml: String, policy: &SamplingPolicy) -> Self {
+    fn of(yaml: String, policy: &SamplingPolicy, generation: Option<i64>) -> Self {
         let policy = serde_json::to_value(policy).ok();
         Self {
             yaml,
             policy: policy.filter(fields::can_show),
+            generation,
             errors: vec![],
         }
     }
@@ -161,6 +169,9 @@ fn text_form(site: &Site, edited: &Edited, token: &str) -> Markup {
     html! {
         form #text method="post" action=(site.link("policies/preview")) {
             input type="hidden" name="token" value=(token);
+            @if let Some(generation) = edited.generation {
+                input type="hidden" name="generation" value=(generation);
+            }
             label for="yaml" { "YAML" }
             textarea #yaml name="yaml" rows="24" spellcheck="false"
                 aria-invalid=[is_invalid.then_some("true")]
@@ -185,6 +196,9 @@ fn field_form(site: &Site, edited: &Edited, token: &str) -> Markup {
     html! {
         form #fields method="post" action=(site.link("policies/form")) {
             input type="hidden" name="token" value=(token);
+            @if let Some(generation) = edited.generation {
+                input type="hidden" name="generation" value=(generation);
+            }
             div #controls {
                 @match &edited.policy {
                     Some(policy) => (fields::controls(policy)),

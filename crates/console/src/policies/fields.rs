@@ -16,6 +16,11 @@ const FIELDS: [(&str, &[&str]); 2] = [
         &["targets", "head", "tail", "priority", "expiresAt"],
     ),
 ];
+/// The parts of the metadata that the form keeps without a control, with their paths.
+const KEPT: [(&str, &str); 2] = [
+    ("labels", "metadata.labels"),
+    ("annotations", "metadata.annotations"),
+];
 /// The most items of a list whose schema has no limit.
 const MAX_ITEMS: u64 = 64;
 
@@ -46,6 +51,11 @@ struct Field<'a> {
 /// The controls with the values of a policy.
 pub(super) fn controls(policy: &Value) -> Markup {
     html! {
+        @for (name, path) in KEPT {
+            @if let Some(kept) = policy.get("metadata").and_then(|it| it.get(name)) {
+                input type="hidden" name=(path) value=(kept);
+            }
+        }
         @for (part, names) in FIELDS {
             @let schema = part_schema(part);
             @for name in names.iter().copied() {
@@ -59,10 +69,8 @@ pub(super) fn controls(policy: &Value) -> Markup {
 /// would change line feeds.
 pub(super) fn can_show(policy: &Value) -> bool {
     let json = policy.to_string();
-    let has_escape = ["\\n", "\\r", "\\t", "\\u"]
-        .iter()
-        .any(|it| json.contains(it));
-    !has_escape && !json.contains(is_invisible)
+    let mut escapes = ["\\n", "\\r", "\\t", "\\u"].iter();
+    !escapes.any(|it| json.contains(it)) && !json.contains(is_invisible)
 }
 
 /// The policy from the values of a form. It need not be valid.
@@ -80,6 +88,14 @@ pub(super) fn policy(pairs: &[(String, String)]) -> Value {
         for name in names {
             let value = Field::new(name, part, schema).read(&values);
             fields.extend(value.map(|value| ((*name).to_owned(), value)));
+        }
+        for (name, path) in KEPT.into_iter().filter(|_| part == "metadata") {
+            let value = values.get(path).map(|json| serde_json::from_str(json));
+            fields.extend(
+                value
+                    .and_then(Result::ok)
+                    .map(|it: Value| (name.to_owned(), it)),
+            );
         }
         policy.insert(part.to_owned(), fields.into());
     }
@@ -359,6 +375,7 @@ mod tests {
             ("token", "x"),
             ("metadata.name", "a"),
             ("metadata.namespace", ""),
+            ("metadata.labels", "{\"team\":\"shop\"}"),
             ("spec.targets.0.service", "shop"),
             ("spec.targets.0.operations", "GET /\r\nGET /cart\r\n"),
             ("spec.targets.1.service", ""),
@@ -372,7 +389,7 @@ mod tests {
         let expected = json!({
             "apiVersion": "spoor.dev/v1alpha1",
             "kind": "SamplingPolicy",
-            "metadata": {"name": "a"},
+            "metadata": {"name": "a", "labels": {"team": "shop"}},
             "spec": {
                 "targets": [{"service": "shop", "operations": ["GET /", "GET /cart"]}],
                 "head": {"rateLimit": {"tracesPerSecond": 10}},

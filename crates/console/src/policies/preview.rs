@@ -11,7 +11,7 @@ use spoor_api::{
 use spoor_policy::{PolicyKey, Probability};
 
 use super::{
-    MAX_NAME_CHARS, Named, commands, copyable, document, editor, error, key, key_link,
+    MAX_NAME_CHARS, Named, apply, commands, copyable, document, editor, error, key, key_link,
     manifest::{Manifest, with_line_feeds},
     rate::{self, RateField},
     token, with_status,
@@ -27,6 +27,8 @@ const MAX_WARNING_CHARS: usize = 1_000;
 #[derive(Debug, Deserialize)]
 pub(super) struct TextField {
     pub yaml: String,
+    /// The generation of the policy that the editor began with; unset for a new policy.
+    pub generation: Option<i64>,
 }
 
 /// A change to preview.
@@ -42,7 +44,7 @@ pub(super) struct Planned {
 pub(super) async fn of_text(
     State(console): State<Console>,
     uri: Uri,
-    Form(TextField { yaml }): Form<TextField>,
+    Form(TextField { yaml, generation }): Form<TextField>,
 ) -> Response {
     let yaml = with_line_feeds(&yaml);
     let source = console.backend().source();
@@ -51,10 +53,19 @@ pub(super) async fn of_text(
         Err(problem) => Err(problem),
     };
     let shown = match planned {
+        // A policy without a generation does not exist: the text has another name.
+        Ok(Planned {
+            manifest,
+            generation: now @ Some(_),
+            ..
+        }) if generation.is_some() && now != generation => {
+            let reason = apply::describe(generation, now);
+            return apply::conflict(&console, &uri, &manifest, &reason);
+        }
         Ok(planned) => show(&console, &uri, planned).await,
         Err(problem) => Err(problem),
     };
-    shown.unwrap_or_else(|problem| editor::refused(&console, &uri, &yaml, &problem))
+    shown.unwrap_or_else(|problem| editor::refused(&console, &uri, &yaml, generation, &problem))
 }
 
 /// `POST /policies/{namespace}/{name}/preview`, from the table and the policy's page.

@@ -206,6 +206,21 @@ async fn other_generation_is_a_conflict(#[case] generation: Option<&str>, #[case
 }
 
 #[tokio::test]
+async fn edited_text_of_an_old_generation_is_a_conflict() {
+    let pages = Pages::new(&[POLICY]);
+    let editor = pages.get("/policies/default/a/edit").await;
+    editor.has(StatusCode::OK, &["name=\"generation\" value=\"1\""]);
+    pages.backend.apply_text(&POLICY.replace("1%", "5%"));
+    let fields = [("yaml", POLICY), ("generation", "1")];
+    let page = pages.post("/policies/preview", &fields).await;
+    page.has(StatusCode::CONFLICT, &["has changed in the meantime"]);
+    let renamed = POLICY.replace("name: a", "name: b");
+    let fields = [("yaml", renamed.as_str()), ("generation", "1")];
+    let page = pages.post("/policies/preview", &fields).await;
+    page.has(StatusCode::OK, &["Apply"]);
+}
+
+#[tokio::test]
 async fn every_error_of_a_text_is_listed() {
     let pages = Pages::new(&[]);
     let yaml = POLICY.replace("1%", "101%").replace("name: a", "name: <A>");

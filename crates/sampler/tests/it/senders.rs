@@ -23,8 +23,8 @@ async fn start() -> (Running, Receiver, Connected) {
     let mut plane = Plane::start().await;
     let mut args = args();
     // Enough for the sampler to find that a connection has ended.
-    args.decision_wait = Duration::from_millis(500);
-    args.max_trace_duration = Duration::from_secs(5);
+    args.decision_wait = Duration::from_secs(2);
+    args.max_trace_duration = Duration::from_secs(8);
     let sampler = Running::start(args, output, Some(plane.address)).await;
     let mut stream = plane.next().await;
     stream.hello().await;
