@@ -11,8 +11,6 @@ mod traces;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser;
-
 use cli::out::errln;
 
 /// Two threads are enough for the lab and for each service, and keep the processes small: the lab
@@ -28,7 +26,7 @@ const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // Before the runtime starts: `--help` and mistyped options need no threads.
-    let command = match cli::Cli::try_parse() {
+    let command = match cli::parse() {
         Ok(command) => command,
         Err(error) => return cli::explain(&error),
     };

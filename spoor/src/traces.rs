@@ -2,6 +2,7 @@
 
 mod client;
 mod dropping;
+mod follow;
 mod format;
 mod json;
 mod list;
@@ -17,21 +18,24 @@ use clap::Args;
 use spoor_policy::{closest_name, suggest_operation};
 use spoor_traces::tree::Tree;
 
-pub(crate) use client::MAX_TRACES;
-pub use client::{Query, QueryError, TraceClient};
+pub use client::trace_client;
 pub(crate) use dropping::{dropping_policies, effective_at};
 pub use format::printable;
 pub(crate) use format::short_duration;
-pub use list::FoundTrace;
 pub(crate) use notes::YEAR;
-pub use render::{Canvas, render};
+pub use render::{Canvas, Detail, render};
 pub(crate) use spoor_policy::Part;
+pub use spoor_traces::client::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient};
 
 use crate::cli::out::{errln, out, outln};
 use crate::cli::{LabArgs, LabClient, Output, print_json, whole_number};
 
 /// The query API of a lab on the default ports.
 const DEFAULT_QUERY_API: &str = "http://127.0.0.1:16686";
+/// The default maximum age of the traces in a list.
+const LOOKBACK: Duration = Duration::from_secs(3600);
+/// The default maximum number of traces in a list.
+const LIMIT: u16 = 20;
 
 /// The query API to read traces from
 #[derive(Args, Clone, Debug)]
@@ -41,7 +45,7 @@ pub struct Source {
     traces_url: Option<String>,
 }
 
-fn address(text: &str) -> Result<String, String> {
+pub(crate) fn address(text: &str) -> Result<String, String> {
     match reqwest::Url::parse(text) {
         Ok(url) if url.scheme() == "http" && url.has_host() => Ok(text.to_owned()),
         _ => Err("must be an http:// URL such as http://127.0.0.1:16686".to_owned()),
@@ -59,7 +63,7 @@ impl Source {
         if let (None, Some(lab)) = (&url, lab.filter(|lab| lab.is_custom())) {
             url = lab.client().status().await?.urls.remove("traces");
         }
-        Ok(TraceClient::at(url.as_deref().unwrap_or(DEFAULT_QUERY_API)))
+        Ok(trace_client(url.as_deref().unwrap_or(DEFAULT_QUERY_API)))
     }
 }
 
@@ -68,7 +72,8 @@ impl Source {
 #[command(after_help = "Examples:
   spoor traces
   spoor traces --service service-a --errors
-  spoor traces --min-duration 400ms --tag http.route=/ --output json")]
+  spoor traces --min-duration 400ms --tag http.route=/ --output json
+  spoor traces --follow                    print new traces until Ctrl-C")]
 pub struct TracesArgs {
     #[command(flatten)]
     source: Source,
@@ -87,12 +92,15 @@ pub struct TracesArgs {
     /// Only traces with a span at least this long, such as 300ms
     #[arg(long, value_parser = crate::cli::duration)]
     min_duration: Option<Duration>,
-    /// Maximum age of the traces
-    #[arg(long, default_value = "1h", value_parser = crate::cli::positive_duration)]
-    lookback: Duration,
-    /// Maximum number of traces
-    #[arg(long, default_value_t = 20, value_parser = whole_number(1..=MAX_TRACES, 20))]
-    limit: u16,
+    /// Print new traces as they arrive, until Ctrl-C; in JSON, one on each line
+    #[arg(short, long)]
+    follow: bool,
+    /// Maximum age of the traces [default: 1h, or 1m with --follow]
+    #[arg(long, value_parser = crate::cli::positive_duration)]
+    lookback: Option<Duration>,
+    /// Maximum number of traces [default: 20, or 200 each second with --follow]
+    #[arg(long, value_parser = whole_number(1..=MAX_TRACES, 20))]
+    limit: Option<u16>,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -104,7 +112,8 @@ pub struct TracesArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor trace 5b8aa5a2d2c872e8321cf37308d69df2
-  spoor trace latest                       show the newest trace of service-a")]
+  spoor trace latest                       show the newest trace of service-a
+  spoor trace latest --all --details       show each span with its attributes")]
 pub struct TraceArgs {
     #[command(flatten)]
     source: Source,
@@ -114,6 +123,12 @@ pub struct TraceArgs {
     /// The service whose newest trace `latest` shows
     #[arg(long, default_value = "service-a")]
     service: String,
+    /// Show each span: also repeated siblings, which otherwise share a line, and those of long traces
+    #[arg(long)]
+    all: bool,
+    /// Show the attributes of spans and resources
+    #[arg(long)]
+    details: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -128,6 +143,10 @@ impl TracesArgs {
     /// [`QueryError`] if there is no valid response.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open(Some(&self.lab)).await?;
+        if self.follow {
+            let service = self.service.as_deref();
+            return follow::follow(&traces, service, &self.query(), self.output).await;
+        }
         // Jaeger's API searches only by service, so without one each service is searched.
         let services = match &self.service {
             Some(service) => vec![service.clone()],
@@ -146,7 +165,9 @@ impl TracesArgs {
             }
         }
         match self.output {
-            Output::Json => print_json(&list::json(&found))?,
+            Output::Json => {
+                print_json(&found.iter().map(list::json).collect::<serde_json::Value>())?;
+            }
             Output::Table => {
                 let canvas = Canvas::terminal();
                 let table = list::table(&found, jiff::Timestamp::now(), canvas);
@@ -162,13 +183,18 @@ impl TracesArgs {
             // Jaeger's tag for a span whose status is an error, which all its backends support.
             tags.push(("error".to_owned(), "true".to_owned()));
         }
+        let (lookback, limit) = match self.follow {
+            true => (follow::LOOKBACK, follow::LIMIT),
+            false => (LOOKBACK, LIMIT),
+        };
         Query {
             operation: self.operation.clone(),
             tags,
             min_duration: self.min_duration,
-            lookback: self.lookback,
+            max_duration: None,
+            lookback: self.lookback.unwrap_or(lookback),
             latest_start: None,
-            limit: self.limit,
+            limit: self.limit.unwrap_or(limit),
         }
     }
 }
@@ -236,8 +262,12 @@ impl TraceArgs {
         match self.output {
             Output::Json => print_json(&json::json(&id, &tree))?,
             Output::Table => {
-                out!("{}", render(&id, &tree, Canvas::terminal()));
-                outln!("\n{}/trace/{id}", traces.base);
+                let detail = Detail {
+                    all: self.all,
+                    attributes: self.details,
+                };
+                out!("{}", render(&id, &tree, detail, Canvas::terminal()));
+                outln!("\n{}/trace/{id}", traces.base());
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -5,12 +5,14 @@
 //! [`stack::Stack`], both valid by construction, or all errors with their fields. [`crd`] has the
 //! same rules for a cluster's API server. The crate has no client and does no I/O.
 
+pub mod changes;
 pub mod crd;
 mod duration;
 mod errors;
 mod field;
 mod formats;
 mod metadata;
+mod override_policy;
 mod problem;
 pub mod read;
 mod sampling_policy;
@@ -25,6 +27,7 @@ pub use duration::{format_duration, parse_duration};
 pub use field::{FieldError, FieldPath};
 pub use formats::{EXPIRY_LIMIT, InvalidText};
 pub use metadata::Metadata;
+pub use override_policy::{InvalidOverride, OverrideFields, override_policy};
 pub use sampling_policy::{
     AttributeMatch, ErrorMatch, Head, KeepRule, RateLimitSpec, SamplingPolicy, SamplingPolicySpec,
     Tail, TargetSpec,

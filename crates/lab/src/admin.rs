@@ -20,6 +20,7 @@ use axum::{
     middleware::from_fn,
     routing::{get, post},
 };
+pub(super) use policies::blocking;
 use spoor_runtime::in_turn;
 pub(super) use state::{Admin, Permits};
 

@@ -120,7 +120,10 @@ async fn lock_in_time(file: &File, holder: &str, max_wait: Duration) -> io::Resu
     Ok(false)
 }
 
-fn state_folder() -> Option<PathBuf> {
+/// The folder for data that Spoor keeps for the user: `spoor` in the state folder of the XDG Base
+/// Directory Specification; none without a home directory.
+#[must_use]
+pub fn state_folder() -> Option<PathBuf> {
     let named = |name| {
         env::var_os(name)
             .map(PathBuf::from)

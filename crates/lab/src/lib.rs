@@ -8,6 +8,7 @@
 
 mod addresses;
 mod admin;
+mod console;
 mod data_folder;
 mod final_counts;
 mod hints;
@@ -21,7 +22,7 @@ mod start;
 mod supervisor;
 pub mod wire;
 
-pub use data_folder::DataFolderError;
+pub use data_folder::{DataFolderError, state_folder};
 pub use final_counts::FinalCounts;
 pub use policies::{FolderError, OpenPolicyStoreError, PolicyStoreError, SaveError};
 pub use ports::{BindPortError, Endpoint, LabPorts};

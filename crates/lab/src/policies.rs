@@ -1,6 +1,5 @@
 //! The lab's policies: accepted, saved, resolved and published, with their status.
 
-mod difference;
 mod folder;
 mod known_services;
 mod limits;
@@ -21,7 +20,11 @@ use std::{
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
+use spoor_api::{
+    SamplingPolicy, SamplingPolicyStatus,
+    changes::{Action, Change, Comparison, differences},
+    status::Condition,
+};
 use spoor_control::{Control, Evidence, TailCounts};
 use spoor_policy::{
     Namespace, Outcome, PolicyKey, Resolution, ServiceName, Version, message::listed, resolve,
@@ -36,7 +39,7 @@ use self::{
     policy_set::{Entry, PolicySet},
     saved::SavedFile,
 };
-use super::wire::{Action, ApplyResult, Change, Comparison, Documents, FolderStatus};
+use super::wire::{ApplyResult, Documents, FolderStatus};
 
 pub use folder::FolderError;
 pub(crate) use progress::Progress;
@@ -204,10 +207,7 @@ impl PolicyStore {
         let warnings = self.warnings(&set, &resolution, &actions);
         let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.to_string(), warnings);
         Ok(Comparison {
-            differences: difference::differences(
-                (&before, &resolve(&before, now)),
-                (&after, &resolution),
-            ),
+            differences: differences((&before, &resolve(&before, now)), (&after, &resolution)),
             warnings: warnings.into_iter().map(named).collect(),
         })
     }

@@ -32,7 +32,7 @@ pub enum Endpoint {
     OtlpGrpc,
     /// OTLP over HTTP.
     OtlpHttp,
-    /// Jaeger's query API over HTTP, and the trace page.
+    /// Jaeger's query API over HTTP, and the console.
     QueryHttp,
     /// Jaeger's query API over gRPC.
     QueryGrpc,

@@ -2,12 +2,16 @@
 
 use axum::{Router, middleware};
 use prometheus_client::registry::Registry;
+use spoor_console::Console;
 use spoor_control::Control;
 use spoor_runtime::{
     Api, Limits, Listener, ReflectionError, by_protocol, grpc_fallback, in_turn, max_connections,
     with_introspection,
 };
-use spoor_traces::{OTLP_DESCRIPTORS, Pipeline, page, query};
+use spoor_traces::{
+    OTLP_DESCRIPTORS, Pipeline,
+    query::{self, Queries},
+};
 use tonic::service::Routes;
 
 use super::{
@@ -30,21 +34,22 @@ pub(super) async fn listen(
     hints: Hints,
     control: &Control,
     pipeline: &Pipeline,
+    (queries, console): (&Queries, &Console),
     admin: Admin,
 ) -> Result<Listeners, ReflectionError> {
     // The same on both ports, so that an exporter set to the other protocol's port works too.
     let otlp = hints.add(otlp(pipeline).await?, OTLP);
-    let queries = query::Queries::new(pipeline.store().clone());
-    let query_http = query::http(&queries).merge(page::router(&queries));
+    let query_http = query::http(queries).merge(console.router());
     let query_http = http_only(
         query_http,
         "Jaeger's query API over gRPC is on another port, by default 16685",
     );
     let query_http = hints.add(query_http, &[Api::JaegerQuery]);
     // So that a connection with a hundred queries delays another connection's query by one of them only.
+    // A turn ends with the head of the response, so streams of events hold none.
     let query_http = query_http.layer(middleware::from_fn(in_turn));
     let query_grpc = grpc_fallback(
-        query::grpc(&queries).await?.into_axum_router(),
+        query::grpc(queries).await?.into_axum_router(),
         "this port serves Jaeger's query API over gRPC; over HTTP it is on another port, by default \
          16686",
     );

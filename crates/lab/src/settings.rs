@@ -1,7 +1,8 @@
 //! The settings of a lab.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use spoor_console::lessons::Lessons;
 use spoor_tasks::tasks::RedisUrl;
 use spoor_traces::{AllowedOrigins, OtherSignals};
 
@@ -35,10 +36,14 @@ pub struct LabSettings {
     pub other_signals: OtherSignals,
     /// The origins of web pages whose scripts may send spans.
     pub otlp_origins: AllowedOrigins,
+    /// Whether the console refuses to change policies.
+    pub is_console_read_only: bool,
     /// The maximum time for each service to end.
     pub grace: Duration,
     /// The ports.
     pub ports: LabPorts,
+    /// The lessons that the console shows; none if unset.
+    pub lessons: Option<Arc<dyn Lessons>>,
 }
 
 impl Default for LabSettings {
@@ -52,8 +57,10 @@ impl Default for LabSettings {
             redis_url: None,
             other_signals: OtherSignals::Refuse,
             otlp_origins: AllowedOrigins::Loopback,
+            is_console_read_only: false,
             grace: DEFAULT_GRACE,
             ports: LabPorts::default(),
+            lessons: None,
         }
     }
 }

@@ -2,15 +2,17 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
+use spoor_console::{Console, ConsoleSettings};
 use spoor_control::Control;
 use spoor_policy::Namespace;
-use spoor_traces::{Pipeline, ReceiveSettings, TailSettings};
+use spoor_traces::{Pipeline, ReceiveSettings, TailSettings, query::Queries};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     addresses::{self, LabSockets, ReservedPorts},
     admin::{Admin, Permits},
+    console::LabBackend,
     data_folder::{DataFolder, DataFolderError},
     final_counts::FinalCounts,
     hints::Hints,
@@ -41,7 +43,7 @@ pub struct Lab {
     /// Stops the background tasks.
     stop: CancellationToken,
     background: JoinSet<()>,
-    /// Ends the clients' policy streams.
+    /// Ends the clients' policy streams and the console's streams of events.
     end_streams: CancellationToken,
     _data: DataFolder,
 }
@@ -127,9 +129,21 @@ impl Lab {
             metrics: Arc::new(metrics(&control, &pipeline)),
             permits: Permits::default(),
         };
+        let queries = Queries::new(pipeline.store().clone());
+        let console = console(&settings, &admin, queries.clone());
+        let (recorded, end) = (console.clone(), end_streams.clone());
+        background.spawn(async move { recorded.record(end).await });
         let hints = Hints::of(&sockets).map_err(StartLabError::ReadAddress)?;
         // Before the services start, since they connect at once.
-        let listeners = listen(sockets, hints, &control, &pipeline, admin).await?;
+        let listeners = listen(
+            sockets,
+            hints,
+            &control,
+            &pipeline,
+            (&queries, &console),
+            admin,
+        );
+        let listeners = listeners.await?;
         let specs = addresses::specs(&service_addresses, &urls, &settings, &data, &executable);
         let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)
             .map_err(StartLabError::StartPrinter)?;
@@ -209,18 +223,35 @@ impl Lab {
         self.pipeline.drain().await;
         let totals = self.pipeline.totals();
         let counts = FinalCounts::new(&totals, self.control.spans_dropped());
-        // Policy streams never end by themselves, so closing would always wait for the whole grace
+        // These streams never end by themselves, so closing would always wait for the whole grace
         // period.
         self.end_streams.cancel();
         self.listeners.close(LISTENERS_GRACE).await;
         self.stop.cancel();
         while let Some(ended) = self.background.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(%error, "policy watch failed");
+                tracing::error!(%error, "background task failed");
             }
         }
         counts
     }
+}
+
+/// The console, which may change policies: all ports of a lab are on loopback addresses.
+fn console(settings: &LabSettings, admin: &Admin, queries: Queries) -> Console {
+    let url = admin.urls.get("admin").map_or("", String::as_str);
+    let backend = LabBackend::new(
+        url,
+        admin.policies.clone(),
+        admin.control.clone(),
+        admin.permits.clone(),
+        queries,
+        settings.lessons.clone(),
+    );
+    let settings = ConsoleSettings {
+        is_read_only: settings.is_console_read_only,
+    };
+    Console::new(Arc::new(backend), settings)
 }
 
 fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {

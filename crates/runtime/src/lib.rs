@@ -38,8 +38,8 @@ pub use introspection::{Health, ReflectionError, with_introspection};
 pub use line::{InvalidLine, Line};
 pub use list_budget::{ListBudget, ListBudgetSpent};
 pub use listen::{
-    BindError, ConnectionTurn, CutOff, Limits, Listener, Sockets, bind, by_protocol,
-    end_slow_bodies, grpc_fallback, in_turn, max_connections, raise_descriptor_limit,
+    BindError, ClientsChange, ConnectionTurn, CutOff, GrpcClients, Limits, Listener, Sockets, bind,
+    by_protocol, end_slow_bodies, grpc_fallback, in_turn, max_connections, raise_descriptor_limit,
 };
 pub use log_limit::LogLimit;
 pub use logs::{DEFAULT_LOG_FILTER, LogFormat, LogLines};

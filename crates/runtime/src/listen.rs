@@ -6,6 +6,7 @@
 
 mod activity;
 mod body;
+mod clients;
 mod connection;
 mod host;
 mod limits;
@@ -23,6 +24,7 @@ mod turn;
 pub(crate) use request::Stop;
 
 pub use body::end_slow_bodies;
+pub use clients::{ClientsChange, GrpcClients};
 pub use limits::Limits;
 pub use listener::{CutOff, Listener};
 pub use protocol::{by_protocol, grpc_fallback};

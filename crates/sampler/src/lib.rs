@@ -28,6 +28,7 @@ mod rules;
 mod sampler;
 mod saved;
 mod send;
+mod senders;
 mod settings;
 mod stream;
 

@@ -1,9 +1,9 @@
 //! A port that is served in some phases of the sampler.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use spoor_runtime::{CutOff, Health, Limits, Listener, Sockets, bind};
+use spoor_runtime::{CutOff, GrpcClients, Health, Limits, Listener, Sockets, bind};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ pub(crate) struct Port {
     router: Router,
     health: Health,
     limits: Limits,
+    clients: Option<Arc<GrpcClients>>,
 }
 
 impl Port {
@@ -40,11 +41,18 @@ impl Port {
             router,
             health,
             limits: Limits::default(),
+            clients: None,
         }
     }
 
     pub(crate) fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Follows the clients of one gRPC method.
+    pub(crate) fn clients(mut self, clients: GrpcClients) -> Self {
+        self.clients = Some(Arc::new(clients));
         self
     }
 
@@ -68,7 +76,10 @@ impl Port {
                 continue;
             };
             let stop = CancellationToken::new();
-            let listener = Listener::new(sockets, self.router.clone()).limits(self.limits);
+            let mut listener = Listener::new(sockets, self.router.clone()).limits(self.limits);
+            if let Some(clients) = &self.clients {
+                listener = listener.clients(Arc::clone(clients));
+            }
             let serving = listener.serve(REQUEST_GRACE, stop.clone());
             let closing = async {
                 // Health reports NOT_SERVING before the listener closes, so that balancers stop

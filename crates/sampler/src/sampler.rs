@@ -30,6 +30,7 @@ use crate::{
     rings::RingsFile,
     saved::RulesFile,
     send::{SendCounts, Sender},
+    senders::senders,
     stream::RuleSessions,
 };
 use shutdown::{Shutdown, Task};
@@ -175,6 +176,7 @@ impl Sampler {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), SamplerError> {
         let (phases, listen) = (self.phases, ("--listen", self.listen));
         let otlp = Port::new(listen, self.listener, otlp::router(&self.forwarder).await?);
+        let otlp = otlp.clients(senders(&self.forwarder));
         let (peers_port, peers) = match self.peers {
             Some((sockets, peers)) => (Some(peers_port(sockets, &peers).await?), Some(peers)),
             None => (None, None),

@@ -6,6 +6,7 @@ mod custody;
 mod division;
 mod forwarding;
 mod in_flight;
+mod input;
 mod journal;
 mod journaled;
 mod metrics;
@@ -172,6 +173,18 @@ impl Forwarder {
     pub fn set_tail(&self, version: Version, table: TailTable) {
         let mut state = self.shared.state();
         state.sampler.set_counted_table(version, table);
+    }
+
+    /// Records that the last sender has ended: decisions are postponed, while the services keep the
+    /// rest of their spans.
+    pub fn interrupt_input(&self) {
+        self.shared.state().input.interrupt(Instant::now());
+    }
+
+    /// Records that a sender has connected; returns the length of the interruption that this ends,
+    /// if there was one. Decisions are postponed until the services have repeated their spans.
+    pub fn resume_input(&self) -> Option<Duration> {
+        self.shared.state().input.resume(Instant::now())
     }
 
     /// The decisions by the rules of the latest versions, for each policy.

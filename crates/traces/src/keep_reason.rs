@@ -45,7 +45,7 @@ impl KeepReason {
     /// The attribute of the root span with the reason for which a sampler kept its trace:
     /// `POLICY/RULE`, `POLICY/otherwise` or `POLICY/head`. The Collector's tail sampler uses this name
     /// for its own policies.
-    pub(crate) const ATTRIBUTE: &str = "tailsampling.policy";
+    pub const ATTRIBUTE: &str = "tailsampling.policy";
 }
 
 /// The most reasons that are recorded, besides those that name no policy. With the longest names of

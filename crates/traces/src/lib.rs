@@ -12,7 +12,9 @@
 //! appended to the store or forwarded, or it is **dropped**. [`Pipeline`] stores the traces that are
 //! kept, and [`Forwarder`] forwards them.
 
+pub mod client;
 mod dependencies;
+pub mod figures;
 mod forward;
 mod hash;
 mod id;
@@ -23,7 +25,6 @@ mod memory;
 mod metrics;
 mod otlp_json;
 mod output;
-pub mod page;
 mod pipeline;
 pub mod query;
 mod receive;

@@ -27,7 +27,7 @@ use crate::{
 pub(crate) use id_hasher::IdHasher;
 pub(crate) use intern::{InternTable, Interned, OperationEntry, Part, Source};
 pub(crate) use pointer::TraceAt;
-pub(crate) use segment::{Segment, SpanEntry, StoredSource, TraceEntry, is_concatenation};
+pub(crate) use segment::{Mark, Segment, SpanEntry, StoredSource, TraceEntry, is_concatenation};
 pub(crate) use snapshot::Snapshot;
 
 use pointer::SpanAt;
@@ -54,7 +54,7 @@ pub(crate) struct Log {
     active: Segment,
     active_slot: u16,
     /// The mark of the traces that begin from now on.
-    mark: u64,
+    mark: Mark,
     /// Parts of spans that can be added again are left out of their encoding.
     shortens_spans: bool,
     /// The traces before this one in the oldest segment are removed.
@@ -106,7 +106,7 @@ impl Log {
             free: Vec::new(),
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
-            mark: 0,
+            mark: Mark::default(),
             shortens_spans: false,
             first_remaining: 0,
             spare: Vec::new(),
@@ -168,14 +168,15 @@ impl Log {
 
     /// Marks the traces that begin from now on. Unlike a note, a mark takes memory only where it
     /// differs from that of the trace before.
-    pub(crate) fn set_mark(&mut self, mark: u64) {
+    pub(crate) fn set_mark(&mut self, mark: Mark) {
         self.mark = mark;
     }
 
     /// A trace's mark.
-    pub(crate) fn mark(&self, at: TraceAt) -> u64 {
+    pub(crate) fn mark(&self, at: TraceAt) -> Mark {
         let segment = self.segment(at.slot());
-        segment.map_or(0, |segment| segment.mark(at.index()))
+        let mark = segment.map(|segment| segment.mark(at.index()));
+        mark.unwrap_or_default()
     }
 
     /// The spans of a trace, from the last to the first.

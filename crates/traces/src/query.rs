@@ -2,12 +2,14 @@
 
 mod api;
 mod enrich;
-pub(crate) mod go;
+mod figures;
+pub mod go;
 mod grpc;
 mod grpc_queries;
 pub(crate) mod limits;
 mod model;
-pub(crate) mod parameters;
+mod pages;
+pub mod parameters;
 pub(crate) mod response;
 mod stream;
 mod summary;
@@ -22,6 +24,8 @@ use spoor_runtime::{ReflectionError, with_introspection};
 use tonic::service::Routes;
 
 pub use limits::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES, Queries, TraceQueryError};
+pub use pages::Found;
+pub use v3::to_otlp_json;
 
 /// The most traces that one search returns; a request for more is refused rather than cut.
 pub const MAX_TRACES: usize = 20_000;

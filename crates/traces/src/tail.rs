@@ -17,12 +17,14 @@
 //! the latest [`TailSettings::max_trace_duration`] after its first span. After a replay, none is due
 //! for a decision wait: senders first repeat the spans that they could not send meanwhile. Among
 //! several samplers, a due trace also waits until the peers have none of its spans left, but no
-//! longer than [`TailSettings::max_trace_duration`].
+//! longer than [`TailSettings::max_trace_duration`]. After an interruption of the input, decisions
+//! are [postponed](postpone), but not beyond that time after the first span.
 
 mod counts;
 mod decide;
 mod decisions;
 mod keep;
+mod postpone;
 mod randomness;
 mod replay;
 mod rounds;
@@ -35,7 +37,7 @@ use spoor_policy::{PolicyKey, TailTable, Version};
 
 use crate::{
     KeepReason, Rejected, TailSettings, Totals, TraceId,
-    log::{Destination, IdHasher, Interned, Log, Snapshot, TraceAt},
+    log::{Destination, IdHasher, Interned, Log, Mark, Snapshot, TraceAt},
     output::Output,
     scan::Scanned,
     span::{NewSource, NewSpan, Signature},
@@ -66,6 +68,9 @@ pub(crate) struct TailSampler {
     due_from: Option<Instant>,
     /// Traces that are due later than this wait, since peers may have spans of them.
     due_until: Option<Instant>,
+    /// While decisions are postponed, the tick until which they are.
+    postponed_until: Option<Tick>,
+    decisions_postponed: u64,
     /// The last time that a trace went to the output without waiting.
     last_kept_immediately: Option<Instant>,
     /// The length of the longest request that was refused for lack of room, until there is room.
@@ -99,6 +104,8 @@ impl TailSampler {
             resource_rules: ResourceRules::default(),
             due_from: None,
             due_until: None,
+            postponed_until: None,
+            decisions_postponed: 0,
             last_kept_immediately: None,
             refused_bytes: None,
             totals: Totals::default(),
@@ -150,11 +157,6 @@ impl TailSampler {
     /// Returns whether a trace waits or its decision is remembered.
     pub(crate) fn is_known(&self, id: TraceId, hash: u64) -> bool {
         self.gathering.find(id, hash).is_some() || self.decisions.find(hash).is_some()
-    }
-
-    /// Delays decisions on traces that are due after this time; with `None`, none is delayed.
-    pub(crate) fn set_due_until(&mut self, until: Option<Instant>) {
-        self.due_until = until;
     }
 
     /// Counts the spans of a request that were rejected.
@@ -256,7 +258,10 @@ impl TailSampler {
         let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
             self.gathering.find(id, hash).is_some()
         });
-        self.gathering.set_mark(output.mark());
+        self.gathering.set_mark(Mark {
+            output: output.mark(),
+            sampler: due.without_root.mark(),
+        });
         let namespace = self.settings.namespace.clone();
         let mut last = None;
         let mut since_eviction = 0;

@@ -7,6 +7,7 @@ mod children;
 mod claims;
 mod cluster;
 mod collector;
+mod console;
 mod faults;
 mod follower;
 mod identity;

@@ -7,16 +7,22 @@ use serde::Serialize;
 
 use super::out::{errln, outln};
 use super::{
-    ClientError, LabArgs, LabClient, Output, documents::read_all, duration, exit_code, pluralize,
-    print_json,
+    LabClient, NamespaceArgs, Output,
+    documents::read_all,
+    duration, exit_code,
+    failure::InvalidOption,
+    pluralize, print_json,
+    target::{Applied, Target, TargetArgs},
 };
-use spoor_lab::wire::{ApplyResult, Change, ConvergenceResult};
+use spoor_api::changes::Change;
+use spoor_lab::wire::ConvergenceResult;
 
 /// Apply policies from files, all or none
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor apply -f policy.yaml
   spoor apply -f policies/ --wait        until every instance has them
+  spoor apply -f policy.yaml --context kind-spoor -n shop
   spoor override service-a 100% --for 15m -o yaml | spoor apply -f -")]
 pub struct ApplyArgs {
     /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; can be
@@ -29,7 +35,9 @@ pub struct ApplyArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    lab: LabArgs,
+    namespace: NamespaceArgs,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 /// Options for waiting until a change is in force.
@@ -55,12 +63,14 @@ struct ChangeOutput<T> {
 impl ApplyArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let documents = read_all(&self.filenames)?;
-        let client = self.lab.client();
-        let applied = client.apply(&documents).await?;
+        let namespace = self.namespace.namespace.as_ref();
+        let target = self.target.open_for_documents(namespace).await?;
+        let applied = target.apply(&documents).await?;
         if self.output == Output::Table {
+            target.print_name();
             applied.policies.iter().for_each(print_change);
         }
-        let convergence = self.wait.until_applied(&client, &applied).await?;
+        let convergence = self.wait.until_applied(&target, &applied).await?;
         print_result(self.output, applied, convergence, TAIL_ONLY)
     }
 }
@@ -69,24 +79,31 @@ impl WaitArgs {
     /// Waits, with `--wait`, until these policies have converged. `None` without `--wait`.
     pub(super) async fn until_applied(
         self,
-        client: &LabClient,
-        applied: &ApplyResult,
-    ) -> Result<Option<ConvergenceResult>, ClientError> {
+        target: &Target,
+        applied: &Applied,
+    ) -> anyhow::Result<Option<ConvergenceResult>> {
         if !self.wait {
             return Ok(None);
         }
-        let sequence = applied.version.sequence;
-        let converged = client.converged(&applied.policies, sequence, self.timeout);
-        converged.await.map(Some)
+        target.converged(applied, self.timeout).await.map(Some)
     }
 
-    /// The sequence of the current version. `None` without `--wait`.
-    pub(super) async fn sequence(self, client: &LabClient) -> Result<Option<u64>, ClientError> {
+    /// The client and the sequence of the lab's current version, to wait for a deletion. `None`
+    /// without `--wait`.
+    pub(super) async fn before_deletion(
+        self,
+        target: &Target,
+    ) -> anyhow::Result<Option<(&LabClient, u64)>> {
         if !self.wait {
             return Ok(None);
         }
+        let Target::Lab(client) = target else {
+            let message = "--wait: an operator does not report when a deletion is in force; delete \
+                           without it";
+            return Err(InvalidOption(message.to_owned()).into());
+        };
         let status = client.status().await?;
-        Ok(Some(status.version.sequence))
+        Ok(Some((client, status.version.sequence)))
     }
 }
 

@@ -36,9 +36,9 @@ pub struct LabArgs {
 /// The namespace that a subcommand acts in.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct NamespaceArgs {
-    /// The namespace of the policies; the lab's own services are in `default`
-    #[arg(short, long, default_value = "default")]
-    pub(super) namespace: Namespace,
+    /// The namespace of the policies [default: `default`, or that of the cluster's context]
+    #[arg(short, long)]
+    pub(super) namespace: Option<Namespace>,
 }
 
 /// Parses the URL of a lab or of one of its services.

@@ -4,11 +4,14 @@ use std::{error::Error, time::Duration};
 
 use reqwest::{Method, RequestBuilder, StatusCode, Url, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
-use spoor_api::SamplingPolicy;
+use spoor_api::{
+    SamplingPolicy,
+    changes::{Change, Comparison},
+};
 
 use spoor_lab::wire::{
-    ApplyResult, Change, Comparison, ConvergenceResult, Documents, FaultSetting, FaultsByService,
-    MAX_BODY_BYTES, Problem, ServiceStatus, Status,
+    ApplyResult, ConvergenceResult, Documents, FaultSetting, FaultsByService, MAX_BODY_BYTES,
+    Problem, ServiceStatus, Status,
 };
 
 use super::{exchange, http_client};
@@ -221,7 +224,7 @@ fn any_server_may_send(status: StatusCode) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use spoor_lab::wire::Document;
+    use spoor_api::changes::Document;
 
     use super::*;
 

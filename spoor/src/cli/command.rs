@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::{
-    apply::ApplyArgs, completions::CompletionsArgs, delete::DeleteArgs, describe::DescribeArgs,
-    diff::DiffArgs, failure::or_exit_2, fault::FaultArgs, get::GetArgs, manual::ManualArgs,
-    override_policy::OverrideArgs, run::RunService, up::UpArgs,
+    apply::ApplyArgs, completions::CompletionsArgs, console::ConsoleArgs, delete::DeleteArgs,
+    describe::DescribeArgs, diff::DiffArgs, failure::or_exit_2, fault::FaultArgs, get::GetArgs,
+    manual::ManualArgs, override_policy::OverrideArgs, run::RunService, up::UpArgs,
 };
 use crate::{
     demo::DemoArgs,
@@ -31,6 +31,7 @@ use crate::{
                                              change what is traced, and wait until it is in force
   spoor get policies                         list the policies and what is observed
   spoor override service-a 100% --for 15m    trace everything for a while
+  spoor console                              show and change a cluster's policies in the browser
   spoor lesson                               list the lessons, whose results can be checked"
 )]
 pub struct Cli {
@@ -50,6 +51,7 @@ enum Command {
     Describe(DescribeArgs),
     Diff(DiffArgs),
     Override(OverrideArgs),
+    Console(ConsoleArgs),
     Fault(FaultArgs),
     Load(LoadArgs),
     Probe(ProbeArgs),
@@ -83,6 +85,7 @@ impl Cli {
             Command::Describe(args) => args.execute().await,
             Command::Diff(args) => Ok(or_exit_2(args.execute().await)),
             Command::Override(args) => args.execute().await,
+            Command::Console(args) => args.execute().await,
             Command::Fault(args) => args.execute().await,
             Command::Load(args) => args.execute().await,
             Command::Probe(args) => args.execute().await,

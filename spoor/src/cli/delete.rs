@@ -5,15 +5,15 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use spoor_api::read;
-use spoor_policy::{Namespace, PolicyName};
+use spoor_policy::{Namespace, PolicyKey, PolicyName};
 
 use super::{
-    LabArgs, NamespaceArgs, Output,
+    NamespaceArgs, Output,
     apply::{WaitArgs, print_change, print_result},
-    client::ClientError,
     documents::{no_policies, read_documents},
     failure::Invalid,
     out::errln,
+    target::{Target, TargetArgs, key},
 };
 
 /// Delete policies by name, or those in files
@@ -21,7 +21,8 @@ use super::{
 // A group, since the error for a missing argument then names both ways.
 #[command(group(ArgGroup::new("policies").required(true)), after_help = "Examples:
   spoor delete service-a
-  spoor delete -f policies/ --wait")]
+  spoor delete -f policies/ --wait
+  spoor delete service-a --context kind-spoor -n shop")]
 pub struct DeleteArgs {
     /// The policies' names
     #[arg(value_name = "NAME", group = "policies")]
@@ -42,26 +43,36 @@ pub struct DeleteArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    lab: LabArgs,
+    target: TargetArgs,
 }
 
 impl DeleteArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let client = self.lab.client();
+        let requested = self.namespace.namespace.as_ref();
+        let target = self.target.open(requested).await?;
         let (mut changes, mut refused) = (vec![], false);
         // Each deletion is published separately, and the wait covers the instances affected by any.
-        let before = self.wait.sequence(&client).await?;
-        for (namespace, name) in self.keys()? {
-            let change = match client.delete(&namespace, &name).await {
+        let before = self.wait.before_deletion(&target).await?;
+        let namespace = target.namespace(requested);
+        let of_files = match &target {
+            // As when the files are applied.
+            Target::Lab(_) => Namespace::default(),
+            Target::Cluster(_) => namespace.clone(),
+        };
+        let keys = self.keys(&namespace, &of_files)?;
+        if self.output == Output::Table {
+            target.print_name();
+        }
+        for key in keys {
+            let change = match target.delete(&key).await? {
                 Ok(change) => change,
                 // The others are deleted nevertheless, as kubectl does: stopping at the first would
                 // leave a result that depends on the order.
-                Err(ClientError::Refused(why)) => {
+                Err(why) => {
                     errln!("spoor: {why}");
                     refused = true;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
             };
             if self.output == Output::Table {
                 print_change(&change);
@@ -71,7 +82,9 @@ impl DeleteArgs {
         let convergence = match before.filter(|_| !changes.is_empty()) {
             // Waits for all instances, but counts only those of the services whose plans have
             // changed since then.
-            Some(before) => Some(client.converged(&[], before + 1, self.wait.timeout).await?),
+            Some((client, before)) => {
+                Some(client.converged(&[], before + 1, self.wait.timeout).await?)
+            }
             None => None,
         };
         let deleted = json!({ "policies": changes });
@@ -81,23 +94,24 @@ impl DeleteArgs {
         Ok(if refused { ExitCode::FAILURE } else { code })
     }
 
-    /// The namespace and name of each policy to delete.
-    fn keys(&self) -> anyhow::Result<Vec<(String, String)>> {
+    /// The policies to delete: those named, in `namespace`, or those in files, in `of_files` unless
+    /// they name another namespace.
+    fn keys(&self, namespace: &Namespace, of_files: &Namespace) -> anyhow::Result<Vec<PolicyKey>> {
         if !self.names.is_empty() {
-            let namespace = self.namespace.namespace.to_string();
-            let keys = self.names.iter();
-            let keys = keys.map(|name| (namespace.clone(), name.to_string()));
+            let keys = self.names.iter().map(|name| key(namespace, name));
             return Ok(keys.collect());
         }
         let (mut keys, mut errors) = (vec![], vec![]);
         for document in read_documents(&self.filenames)? {
             match read::policies(&document.text, &document.source) {
-                Ok(manifests) => keys.extend(manifests.into_iter().map(|manifest| {
-                    let metadata = manifest.policy.metadata;
-                    let namespace = metadata.namespace;
-                    let namespace = namespace.unwrap_or_else(|| Namespace::default().to_string());
-                    (namespace, metadata.name)
-                })),
+                Ok(manifests) => {
+                    for manifest in manifests {
+                        let metadata = manifest.policy.metadata;
+                        let named = metadata.namespace.map(Namespace::new).transpose()?;
+                        let namespace = named.unwrap_or_else(|| of_files.clone());
+                        keys.push(key(&namespace, &PolicyName::new(metadata.name)?));
+                    }
+                }
                 Err(invalid) => errors.extend(invalid.iter().map(ToString::to_string)),
             }
         }
@@ -134,12 +148,12 @@ mod tests {
     #[case::once_in_each_file(
         "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: p}\n\
          spec: {head: {probability: 1%}}\n",
-        Ok(("default", "p"))
+        Ok("default/p")
     )]
     #[case::none("# nothing\n", Err("no policy in "))]
     fn policies_of_files_are_deleted_once(
         #[case] text: &str,
-        #[case] expected: Result<(&str, &str), &str>,
+        #[case] expected: Result<&str, &str>,
     ) {
         let folder = tempfile::tempdir().unwrap();
         for name in ["one.yaml", "two.yaml"] {
@@ -147,10 +161,13 @@ mod tests {
         }
         let path = folder.path().to_str().unwrap();
         let delete = Delete::try_parse_from(["delete", "-f", path]).ok().unwrap();
-        let keys = delete.args.keys().map_err(|error| error.to_string());
+        let default = Namespace::default();
+        let keys = delete.args.keys(&default, &default);
+        let keys = keys.map_err(|error| error.to_string());
         match expected {
-            Ok((namespace, name)) => {
-                assert_eq!(keys, Ok(vec![(namespace.to_owned(), name.to_owned())]));
+            Ok(key) => {
+                let keys: Vec<String> = keys.unwrap().iter().map(PolicyKey::to_string).collect();
+                assert_eq!(keys, [key]);
             }
             Err(text) => assert!(keys.is_err_and(|error| error.contains(text)), "{text}"),
         }

@@ -12,17 +12,19 @@ use spoor_policy::PolicyName;
 
 use super::out::out;
 use super::{
-    LabArgs, NamespaceArgs,
+    NamespaceArgs,
     duration::age,
     get::print_no_policies,
     policy_columns::{strategy, targets},
     table::{TextTable, or_all_others},
+    target::{TargetArgs, key},
 };
 
 /// Show a policy in detail: where it is effective, what overrides it, and what is observed
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  spoor describe service-a")]
+  spoor describe service-a
+  spoor describe service-a --context kind-spoor -n shop")]
 pub struct DescribeArgs {
     /// The policies to show [default: all]
     #[arg(value_name = "NAME")]
@@ -30,22 +32,24 @@ pub struct DescribeArgs {
     #[command(flatten)]
     namespace: NamespaceArgs,
     #[command(flatten)]
-    lab: LabArgs,
+    target: TargetArgs,
 }
 
 impl DescribeArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let client = self.lab.client();
-        let namespace = self.namespace.namespace.as_str();
+        let requested = self.namespace.namespace.as_ref();
+        let target = self.target.open(requested).await?;
+        let namespace = target.namespace(requested);
         let mut policies = vec![];
         for name in &self.names {
-            policies.push(client.policy(namespace, name.as_str()).await?);
+            policies.push(target.policy(&key(&namespace, name)).await?);
         }
         if self.names.is_empty() {
-            policies = client.policies(namespace).await?;
+            policies = target.policies(&namespace).await?;
         }
+        target.print_name();
         if policies.is_empty() {
-            print_no_policies(&client, namespace).await?;
+            print_no_policies(&target, &namespace).await?;
         }
         let now = Timestamp::now();
         let described = policies.iter().map(|policy| describe(policy, now));

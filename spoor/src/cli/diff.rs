@@ -6,18 +6,20 @@ use clap::Args;
 
 use super::out::{errln, out, outln};
 use super::{
-    LabArgs, Output,
+    NamespaceArgs, Output,
     documents::read_all,
     exit_code, print_json,
     table::{TextTable, or_all_others},
+    target::TargetArgs,
 };
-use spoor_lab::wire::{Comparison, Difference, PlaceSetting};
+use spoor_api::changes::{Comparison, Difference, PlaceSetting};
 
 /// Show what applying files would change, without applying them
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor diff -f policy.yaml
   spoor diff -f policies/ -o json
+  spoor diff -f policy.yaml --context kind-spoor -n shop
 
 Exits with 0 if nothing would change, with 1 if something would, and with 2 after an error.")]
 pub struct DiffArgs {
@@ -29,16 +31,23 @@ pub struct DiffArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    lab: LabArgs,
+    namespace: NamespaceArgs,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 impl DiffArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let documents = read_all(&self.filenames)?;
+        let namespace = self.namespace.namespace.as_ref();
+        let target = self.target.open_for_documents(namespace).await?;
         let Comparison {
             differences,
             warnings,
-        } = self.lab.client().diff(&documents).await?;
+        } = target.diff(&documents).await?;
+        if self.output == Output::Table {
+            target.print_name();
+        }
         for (policy, warnings) in &warnings {
             for warning in warnings {
                 errln!("Warning: {policy}: {warning}");

@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use spoor_api::changes::Document;
 use spoor_api::read::policies;
-use spoor_lab::wire::{Document, Documents, read_file};
+use spoor_lab::wire::{Documents, read_file};
 
 use crate::traces::printable;
 

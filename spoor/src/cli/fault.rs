@@ -9,7 +9,7 @@ use super::out::{errln, out, outln};
 use super::{
     InvalidOption, LabArgs, LabClient, Output, duration::duration, print_json, table::TextTable,
 };
-use crate::traces::TraceClient;
+use crate::traces::trace_client;
 use spoor_lab::wire::{FaultSetting, FaultsByService};
 
 /// Inject delays and errors into a service, or list the faults in force
@@ -90,7 +90,7 @@ async fn warn_if_unknown(service: &str, operation: &str, client: &LabClient) -> 
     let Some(url) = status.urls.get("traces") else {
         return Ok(());
     };
-    let traces = TraceClient::at(url);
+    let traces = trace_client(url);
     let known = traces.operations(service, Some("server")).await?;
     if !known.is_empty() && !known.contains(operation) {
         let known = known.iter().map(String::as_str);

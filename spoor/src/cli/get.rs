@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, process::ExitCode};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use spoor_api::{API_VERSION, SamplingPolicy, to_yaml};
-use spoor_policy::PolicyName;
+use spoor_policy::{Namespace, PolicyName};
 
 use super::out::{errln, out, outln};
 use super::{
-    ClientError, LabArgs, LabClient, NamespaceArgs,
+    LabClient, NamespaceArgs,
     policy_columns::{COLUMNS, WIDE_COLUMNS, winners},
     print_json,
     table::TextTable,
+    target::{Target, TargetArgs, key},
 };
 
 /// List policies with their status
@@ -20,7 +21,8 @@ use super::{
 #[command(after_help = "Examples:
   spoor get policies
   spoor get policies -o wide
-  spoor get policy service-a -o yaml")]
+  spoor get policy service-a -o yaml
+  spoor get policies --context kind-spoor -n shop")]
 pub struct GetArgs {
     /// The kind of resource to list
     #[arg(value_enum)]
@@ -33,7 +35,7 @@ pub struct GetArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
-    lab: LabArgs,
+    target: TargetArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -73,11 +75,12 @@ struct List {
 impl GetArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let Resource::Policies = self.resource;
-        let client = self.lab.client();
-        let namespace = self.namespace.namespace.as_str();
+        let requested = self.namespace.namespace.as_ref();
+        let target = self.target.open(requested).await?;
+        let namespace = target.namespace(requested);
         let policies = match &self.name {
-            Some(name) => vec![client.policy(namespace, name.as_str()).await?],
-            None => client.policies(namespace).await?,
+            Some(name) => vec![target.policy(&key(&namespace, name)).await?],
+            None => target.policies(&namespace).await?,
         };
         match self.output {
             Format::Json | Format::Yaml => self.print_resources(policies)?,
@@ -87,11 +90,14 @@ impl GetArgs {
                 }
             }
             Format::Table | Format::Wide => {
+                target.print_name();
                 match policies.as_slice() {
-                    [] => print_no_policies(&client, namespace).await?,
+                    [] => print_no_policies(&target, &namespace).await?,
                     policies => print_table(policies, self.output == Format::Wide),
                 }
-                warn_about_folder_errors(&client).await?;
+                if let Target::Lab(client) = &target {
+                    warn_about_folder_errors(client).await?;
+                }
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -120,11 +126,16 @@ impl GetArgs {
     }
 }
 
-/// Prints, in place of an empty list, which namespaces have policies, or that the lab has none.
+/// Prints, in place of an empty list, which namespaces of a lab have policies, or that it has none.
+/// In a cluster, its user may not be allowed to list other namespaces.
 pub(super) async fn print_no_policies(
-    client: &LabClient,
-    namespace: &str,
-) -> Result<(), ClientError> {
+    target: &Target,
+    namespace: &Namespace,
+) -> anyhow::Result<()> {
+    let Target::Lab(client) = target else {
+        outln!("No policies in namespace {namespace}.");
+        return Ok(());
+    };
     let all = client.all_policies().await?.into_iter();
     let others: BTreeSet<String> = all.filter_map(|it| it.metadata.namespace).collect();
     let others: Vec<String> = others.iter().map(|it| format!("{it} (-n {it})")).collect();

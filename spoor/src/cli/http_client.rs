@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 /// The size at which reading a response stops: twice the longest that a lab sends.
-pub(crate) const MAX_RESPONSE_BYTES: usize = 64 << 20;
+const MAX_RESPONSE_BYTES: usize = spoor_traces::client::MAX_RESPONSE_BYTES;
 
 /// A client for a base URL. A proxy set in the environment does not apply to this machine's own
 /// addresses, which it could not reach.

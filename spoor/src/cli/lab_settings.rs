@@ -67,6 +67,9 @@ pub(super) struct LabSettingsArgs {
         value_parser = origin
     )]
     otlp_origins: Vec<String>,
+    /// Refuse to change policies in the console
+    #[arg(long, env = "SPOOR_CONSOLE_READ_ONLY")]
+    console_read_only: bool,
     /// Maximum time for each service to stop
     #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "25s", value_parser = duration)]
     grace: Duration,
@@ -99,8 +102,10 @@ impl LabSettingsArgs {
                 false => OtherSignals::Refuse,
             },
             otlp_origins: allowed(self.otlp_origins),
+            is_console_read_only: self.console_read_only,
             grace: self.grace,
             ports: self.ports.0,
+            lessons: None,
         };
         // Binding the second port would fail as well, but the error would blame another process.
         if let Some((one, other, port)) = settings.ports.find_shared_port(&settings.services) {

@@ -5,28 +5,29 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use spoor_api::{
-    EXPIRY_LIMIT, Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml,
+    InvalidOverride, Metadata, OverrideFields, SamplingPolicy, override_policy, to_yaml,
 };
-use spoor_policy::{Namespace, OperationName, PolicyName, Probability, ServiceName};
+use spoor_policy::{Namespace, OperationName, Probability, ServiceName};
 
 use super::out::{errln, out, outln};
 use super::{
-    ClientError, LabArgs, LabClient, NamespaceArgs, Output,
+    ClientError, LabClient, NamespaceArgs, Output,
     apply::{TAIL_ONLY, WaitArgs, print_change, print_result},
     duration::positive_duration,
     failure::InvalidOption,
+    plugin::program_name,
+    target::{Target, TargetArgs},
 };
-use spoor_lab::wire::{Document, Documents};
-
-/// The priority of overrides, above those that people normally give their policies.
-const PRIORITY: i32 = 1000;
+use spoor_api::changes::Document;
+use spoor_lab::wire::Documents;
 
 /// Sample a service at another rate for a limited time, after which the rate reverts
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor override service-a 100% --for 15m
   spoor override service-a 0% --operation 'GET /healthz' --for 2h
-  spoor override service-a 100% --for 15m -o yaml | kubectl apply -f -")]
+  spoor override service-a 100% --for 15m -o yaml | kubectl apply -f -
+  spoor override service-a 100% --for 15m --context kind-spoor -n shop")]
 pub struct OverrideArgs {
     /// The service where the traces start
     service: ServiceName,
@@ -46,7 +47,7 @@ pub struct OverrideArgs {
     #[command(flatten)]
     wait: WaitArgs,
     #[command(flatten)]
-    lab: LabArgs,
+    target: TargetArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -59,28 +60,36 @@ enum Format {
 
 impl OverrideArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let policy = self.policy(Timestamp::now())?;
+        let requested = self.namespace.namespace.clone();
+        let policy = self.policy(&requested.unwrap_or_default(), Timestamp::now())?;
         match self.output {
             Some(Format::Yaml) => out!("{}", to_yaml(&policy)?),
             Some(Format::Json) => super::print_json(&policy)?,
-            None => return self.apply(&policy).await,
+            None => return self.apply().await,
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn apply(&self, policy: &SamplingPolicy) -> anyhow::Result<ExitCode> {
+    async fn apply(&self) -> anyhow::Result<ExitCode> {
+        let requested = self.namespace.namespace.as_ref();
+        let target = self.target.open(requested).await?;
+        let namespace = target.namespace(requested);
+        let policy = &self.policy(&namespace, Timestamp::now())?;
         // Sent as a document like a file, so that an override is validated and reported like any
         // other policy.
         let document = Document {
             source: "override".into(),
             text: to_yaml(policy)?,
         };
-        let client = self.lab.client();
         let documents = vec![document];
-        let applied = client.apply(&Documents { documents }).await?;
+        let applied = target.apply(&Documents { documents }).await?;
+        target.print_name();
         applied.policies.iter().for_each(print_change);
-        warn_if_overridden(&client, policy).await?;
-        let convergence = self.wait.until_applied(&client, &applied).await?;
+        // In a cluster, the status has this only once the operator has seen the policy.
+        if let Target::Lab(client) = &target {
+            warn_if_overridden(client, policy).await?;
+        }
+        let convergence = self.wait.until_applied(&target, &applied).await?;
         let code = print_result(Output::Table, applied, convergence, TAIL_ONLY)?;
         // A short override may have expired meanwhile.
         let is_ahead = |until: Timestamp| until > Timestamp::now();
@@ -88,56 +97,39 @@ impl OverrideArgs {
             && until.parse().is_ok_and(is_ahead)
         {
             let name = &policy.metadata.name;
-            let namespace = match &self.namespace.namespace {
-                default if *default == Namespace::default() => String::new(),
-                other => format!(" -n {other}"),
+            let is_cluster = matches!(target, Target::Cluster(_));
+            let namespace = match requested {
+                // A context may have another default than the lab.
+                Some(other) if *other != Namespace::default() || is_cluster => {
+                    format!(" -n {other}")
+                }
+                _ => String::new(),
             };
-            let lab = self.lab.option();
+            let (program, target) = (program_name(), self.target.option());
             outln!(
-                "In force until {until}; `spoor delete {name}{namespace}{lab}` ends it earlier."
+                "In force until {until}; `{program} delete {name}{namespace}{target}` ends it \
+                 earlier."
             );
         }
         Ok(code)
     }
 
-    fn policy(&self, now: Timestamp) -> Result<SamplingPolicy, InvalidOption> {
+    fn policy(
+        &self,
+        namespace: &Namespace,
+        now: Timestamp,
+    ) -> Result<SamplingPolicy, InvalidOption> {
+        let fields = OverrideFields {
+            namespace: namespace.clone(),
+            service: self.service.clone(),
+            operations: self.operation.clone(),
+            probability: self.probability,
+            lifetime: self.lifetime,
+        };
         // The lab would name a line of a document that the user has not written.
-        let too_late = InvalidOption("--for: must end before the year 3000, such as 15m".into());
-        let until = now.checked_add(self.lifetime).ok();
-        let until = until
-            .filter(|until| *until < EXPIRY_LIMIT)
-            .ok_or(too_late)?;
-        let metadata = Metadata {
-            namespace: Some(self.namespace.namespace.to_string()),
-            ..Metadata::named(self.name()?.as_str())
-        };
-        let operations = self.operation.iter().map(ToString::to_string).collect();
-        let spec = SamplingPolicySpec {
-            priority: PRIORITY,
-            targets: vec![TargetSpec {
-                service: self.service.to_string(),
-                operations,
-            }],
-            head: Some(Head {
-                probability: Some(self.probability.to_string()),
-                ..Head::default()
-            }),
-            // Milliseconds are precise enough, and easier to read than nanoseconds.
-            expires_at: Some(format!("{until:.3}")),
-            ..SamplingPolicySpec::default()
-        };
-        Ok(SamplingPolicy::new(metadata, spec))
-    }
-
-    /// The policy's name. It depends on the service only, so that another override of the same
-    /// service replaces this one.
-    fn name(&self) -> Result<PolicyName, InvalidOption> {
-        let name = format!("override-{}", self.service);
-        PolicyName::new(&name).map_err(|error| {
-            InvalidOption(format!(
-                "{name:?} is not a valid policy name: {error}; write a policy with another name \
-                 and apply it"
-            ))
+        override_policy(&fields, now).map_err(|error| match error {
+            InvalidOverride::Lifetime => InvalidOption(format!("--for: {error}")),
+            InvalidOverride::Name { .. } => InvalidOption(error.to_string()),
         })
     }
 }

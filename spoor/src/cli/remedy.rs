@@ -1,8 +1,9 @@
-//! Advice on errors of the lab and of load. The libraries that define these errors do not know the
+//! Advice on errors of the lab, of load and of queries. The libraries that define these errors do not know the
 //! options and subcommands that help.
 
 use spoor_lab::{BindPortError, DataFolderError, StartLabError};
 use spoor_load::DriveError;
+use spoor_traces::client::QueryError;
 
 use super::ports::{option, variable};
 
@@ -10,7 +11,9 @@ use super::ports::{option, variable};
 pub(super) fn remedy(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let of_lab = cause.downcast_ref().and_then(for_lab);
-        of_lab.or_else(|| cause.downcast_ref().and_then(for_load))
+        let of_load = || cause.downcast_ref().and_then(for_load);
+        let of_query = || cause.downcast_ref().and_then(for_query);
+        of_lab.or_else(of_load).or_else(of_query)
     })
 }
 
@@ -47,6 +50,20 @@ fn for_lab(error: &StartLabError) -> Option<String> {
 fn for_load(error: &DriveError) -> Option<String> {
     matches!(error, DriveError::Connect { .. })
         .then(|| "start the lab with `spoor up`, or check the address".to_owned())
+}
+
+fn for_query(error: &QueryError) -> Option<String> {
+    let advice = match error {
+        QueryError::NotRunning(_) => {
+            "start a lab with `spoor up`, or give another address with --traces-url"
+        }
+        QueryError::NotQueryApi(_) => "give the address of one with --traces-url",
+        QueryError::TooLarge(_) => {
+            "search for fewer traces with --limit, or for newer ones with --lookback"
+        }
+        _ => return None,
+    };
+    Some(advice.to_owned())
 }
 
 #[cfg(test)]

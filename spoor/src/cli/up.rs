@@ -1,11 +1,11 @@
 //! `spoor up`: runs the lab until a signal ends it.
 
-use std::{collections::BTreeMap, process::ExitCode, time::Instant};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use spoor_lab::{BindPortError, Endpoint, Lab, Service, StartLabError};
+use spoor_lab::{BindPortError, Endpoint, Lab, LabSettings, Service, StartLabError};
 use spoor_policy::message::listed;
 use spoor_runtime::{
     DEFAULT_LOG_FILTER, SettingsReader, log_warnings,
@@ -26,6 +26,7 @@ use super::{
     lab_settings::LabSettingsArgs,
     out::{self, errln},
 };
+use crate::lessons::LabLessons;
 
 /// The most log lines that wait to be written to the terminal.
 const MAX_QUEUED_LINES: usize = 1_000;
@@ -66,7 +67,11 @@ impl UpArgs {
         // Before the start, so that Ctrl-C during it stops the children too.
         let shutdown_signal = spoor_runtime::shutdown_signal()?;
         tokio::pin!(shutdown_signal);
-        let settings = self.settings.settings()?;
+        let lessons = Arc::new(LabLessons::default());
+        let settings = LabSettings {
+            lessons: Some(lessons.clone()),
+            ..self.settings.settings()?
+        };
         let redis = settings.redis_url.as_ref().map(ToString::to_string);
         let tasks_store = redis.as_deref().unwrap_or("in-process");
         let admin = format!("http://127.0.0.1:{}", settings.ports.port(Endpoint::Admin));
@@ -86,6 +91,7 @@ impl UpArgs {
             // Dropping the future stops the children that it has started.
             () = &mut shutdown_signal => return Ok(ExitCode::SUCCESS),
         };
+        lessons.connect(lab.urls());
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
         match self.output {
             Output::Json => try_write_json(&json!({
@@ -133,7 +139,7 @@ const SERVICE: &str = "spoor-lab";
 /// The lab's own endpoints to list: their names, the paths to open (`None` for gRPC), and
 /// descriptions.
 const ENDPOINTS: [(&str, Option<&str>, &str); 6] = [
-    ("traces", Some(""), "the trace page and Jaeger's query API"),
+    ("traces", Some(""), "the console and Jaeger's query API"),
     ("otlp-http", Some(""), "OTLP over HTTP"),
     ("otlp-grpc", None, "OTLP over gRPC"),
     (

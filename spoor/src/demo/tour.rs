@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use serde_json::json;
-use spoor_lab::{
-    Lab, LabPorts, LabSettings, Service,
-    wire::{Document, Documents},
-};
+use spoor_api::changes::Document;
+use spoor_lab::{Lab, LabPorts, LabSettings, Service, wire::Documents};
 use spoor_load::{BaseUrl, Load, drive};
 use spoor_policy::{Probability, Strategy};
 use spoor_traces::tree::Tree;
@@ -22,7 +20,7 @@ use super::{
 use crate::cli::out::outln;
 use crate::{
     cli::Output,
-    traces::{Canvas, Query, TraceClient, render},
+    traces::{Canvas, Detail, Query, TraceClient, render, trace_client},
 };
 
 macro_rules! sample {
@@ -42,6 +40,9 @@ const FIRST_CONNECTIONS: usize = 4;
 /// The spans of a complete trace: service-a, its call, service-b, its wait and its calculation.
 const SPANS_PER_TRACE: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What to do after the tour, whose lab has been stopped.
+const NEXT: &str = "\nNext: `spoor up`, then open http://127.0.0.1:16686/policies, the console: it shows which policy decides at each place, how often traces are kept there, and changes the rates.";
 
 /// Runs the tour. True if every observed rate matches its policy, every sampled trace arrived and no
 /// service was restarted.
@@ -73,6 +74,7 @@ pub(super) async fn run(ports: LabPorts, output: Output) -> anyhow::Result<bool>
     if is_text {
         outln!("\n{stopped}");
         outln!("{}", conclusion(&results, &restarted));
+        outln!("{NEXT}");
     } else {
         let json = json!({"rates": results, "restarted": restarted, "passed": passed});
         outln!("{json}");
@@ -101,7 +103,7 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> anyhow::Resul
         "\n2. A trace: {FIRST_REQUESTS} requests to {url}/, and the trace of one\n"
     ));
     let (id, tree) = first_trace(lab, &url).await?;
-    print(render(&id, &tree, Canvas::terminal()).trim_end());
+    print(render(&id, &tree, Detail::default(), Canvas::terminal()).trim_end());
 
     print("\n3. Three sampling rates, each applied while the services run\n");
     print(rates::HEADINGS);
@@ -120,7 +122,7 @@ async fn first_trace(lab: &Lab, url: &BaseUrl) -> anyhow::Result<(String, Tree)>
     let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
     let sent = drive(&load, |_| {}, CancellationToken::new()).await;
     sent.context("cannot send load")?;
-    let traces = TraceClient::at(&address(lab, "traces")?.to_string());
+    let traces = trace_client(&address(lab, "traces")?.to_string());
     let arrived = async {
         loop {
             // A complete trace alone is not enough, or the others would be counted with the first

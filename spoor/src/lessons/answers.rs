@@ -107,6 +107,25 @@ impl AnswerFormat {
         }
     }
 
+    /// The questions: the key of each, which is empty if there is only one, with the placeholder and
+    /// the explanation of its form.
+    pub fn questions(self) -> Vec<(&'static str, &'static str, &'static str)> {
+        let question = |key, form: Form| {
+            let (placeholder, explanation) = form.placeholder();
+            // Quotation marks are for shells, and the explanation continues a sentence.
+            let placeholder = placeholder.trim_matches('\'');
+            (key, placeholder, explanation.trim_start_matches(", "))
+        };
+        match self {
+            Self::Nothing => vec![],
+            Self::One(form) => vec![question("", form)],
+            Self::Named(keys) => keys
+                .iter()
+                .map(|(key, form)| question(*key, *form))
+                .collect(),
+        }
+    }
+
     /// The reason why answers contradict each other: two different ones to the same question.
     pub fn contradiction(self, answers: &[String]) -> Option<String> {
         let mut by_key = BTreeMap::new();
@@ -302,6 +321,17 @@ mod tests {
         let refusals = answers(AnswerFormat::Nothing, &["x"]).unwrap_err();
         assert!(refusals[0].starts_with("--answer \"x\": lesson 0 asks for no"));
     }
+
+    #[test]
+    fn questions_have_no_shell_syntax() {
+        let question = ("", "SERVICE: SPAN", "with the colon");
+        assert_eq!(AnswerFormat::One(Form::Span).questions(), [question]);
+        let keys: Vec<_> = AnswerFormat::Named(TWO).questions();
+        assert_eq!(keys, [("a", "SERVICE", ""), ("b", "NUMBER", NUMBER)]);
+        assert!(AnswerFormat::Nothing.questions().is_empty());
+    }
+
+    const NUMBER: &str = "a whole number from 1 to 1000000000";
 
     #[test]
     fn names_only_the_missing_keys() {

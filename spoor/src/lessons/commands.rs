@@ -4,41 +4,44 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use console::{Style, Term};
+use jiff::Timestamp;
 use opentelemetry_semantic_conventions::attribute::USER_AGENT_ORIGINAL;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
     answers::Answers,
+    attempt,
     context::Context,
     lesson::{Facts, Lesson},
     policies::Policies,
+    progress::Progress,
     report::Report,
     round, text,
 };
 use crate::{
     cli::{
         Invalid, LabArgs, Output, TextTable, exit_code,
-        out::{out, outln},
+        out::{errln, out, outln},
         whole_number,
     },
     traces::Source,
 };
-
-/// The time between attempts of a check.
-const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// List the lessons, or show one
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor lesson                 list the lessons
   spoor lesson 1               show a lesson
-  spoor lesson 1 | less        show a lesson as Markdown
+  spoor lesson 1 --raw | less  show a lesson as Markdown
   spoor lesson 2 --start       start a round of lesson 2")]
 pub struct LessonArgs {
     /// The lesson's number or name
     #[arg(value_name = "LESSON")]
     lesson: Option<Lesson>,
+    /// Print the lesson as Markdown, as is always done if the output is a file or pipe
+    #[arg(long, requires = "lesson", conflicts_with = "start")]
+    raw: bool,
     /// Start a round, in which something in the lab is slow for some requests
     #[arg(long, requires = "lesson")]
     start: bool,
@@ -111,17 +114,25 @@ impl LessonArgs {
         }
         match (self.lesson, self.output) {
             // A file or pipe gets the Markdown unchanged.
-            (Some(lesson), _) if std::io::stdout().is_terminal() => {
+            (Some(lesson), _) if !self.raw && std::io::stdout().is_terminal() => {
                 let (_, columns) = Term::stdout().size();
                 let text = text::for_terminal(lesson.facts().text, columns.into());
                 out!("{text}");
+                outln!("\n{}", Progress::load_default().summary());
             }
             (Some(lesson), _) => out!("{}", lesson.facts().text),
             (None, Output::Table) => list(),
             (None, Output::Json) => {
+                let done = Progress::load_default().passed();
                 let listed = Lesson::ALL.iter().map(|lesson| {
                     let (Facts { number, name, .. }, title) = (lesson.facts(), lesson.title());
-                    serde_json::json!({ "number": number, "name": name, "title": title })
+                    let passed = done.contains(&usize::from(number));
+                    serde_json::json!({
+                        "number": number,
+                        "name": name,
+                        "title": title,
+                        "passed": passed,
+                    })
                 });
                 outln!("{}", listed.collect::<serde_json::Value>());
             }
@@ -151,13 +162,22 @@ impl LessonArgs {
 }
 
 fn list() {
-    let mut table = TextTable::new(&["LESSON", "NAME", "TITLE"]);
+    let progress = Progress::load_default();
+    let passed = progress.passed();
+    let mut table = TextTable::new(&["LESSON", "PASSED", "NAME", "TITLE"]);
     for lesson in Lesson::ALL {
         let Facts { number, name, .. } = lesson.facts();
-        table.row([number.to_string(), name.into(), lesson.title().into()]);
+        let mark = match passed.contains(&usize::from(number)) {
+            true => "✓".to_owned(),
+            false => String::new(),
+        };
+        table.row([number.to_string(), mark, name.into(), lesson.title().into()]);
     }
     out!("{table}");
-    outln!("\n`spoor lesson N` shows a lesson, `spoor check N` checks its exercise.");
+    outln!(
+        "\n{}. `spoor lesson N` shows a lesson, `spoor check N` checks its exercise.",
+        progress.summary()
+    );
 }
 
 impl CheckArgs {
@@ -167,25 +187,17 @@ impl CheckArgs {
     /// An invalid answer, or data that cannot be read.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let context = self.context().await?;
-        let deadline = Instant::now() + self.wait;
-        let mut report = loop {
-            let report = self.lesson.check(&context).await?;
-            let is_last = Instant::now() >= deadline;
-            if !report.can_change() || is_last {
-                break report;
+        let report = attempt::check(self.lesson, &context, self.wait).await?;
+        let mut progress = Progress::load_default();
+        if report.is_passed() {
+            let number = usize::from(self.lesson.facts().number);
+            // The exercise is done in any case.
+            if let Err(error) = progress.record(number, Timestamp::now()) {
+                let causes = spoor_runtime::with_causes(&error);
+                errln!("Warning: the progress is not saved: {causes}");
             }
-            tokio::time::sleep(CHECK_INTERVAL).await;
-        };
-        if !report.is_passed() {
-            let (lesson, report) = (self.lesson, &mut report);
-            context
-                .report_services(report, lesson.requested_services())
-                .await;
-            context
-                .report_policies(report, lesson.traced_services(), lesson.deciding_parts())
-                .await;
         }
-        self.print(&report)?;
+        self.print(&report, &progress)?;
         Ok(exit_code(report.is_passed()))
     }
 
@@ -209,7 +221,7 @@ impl CheckArgs {
         })
     }
 
-    fn print(&self, report: &Report) -> anyhow::Result<()> {
+    fn print(&self, report: &Report, progress: &Progress) -> anyhow::Result<()> {
         let (lesson, passed) = (self.lesson, report.is_passed());
         if self.output == Output::Json {
             let checked = Checked {
@@ -224,6 +236,7 @@ impl CheckArgs {
         if passed {
             let done = format!("Passed: {}.", lesson.title());
             outln!("{}", Style::new().green().bold().apply_to(done));
+            outln!("{}.", progress.summary());
         } else {
             let number = lesson.facts().number;
             outln!("Not done yet. `spoor lesson {number}` has hints.");

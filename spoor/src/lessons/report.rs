@@ -4,6 +4,7 @@ use std::fmt;
 
 use console::Style;
 use serde::Serialize;
+use spoor_console::lessons::{self, FindingState, LessonReport};
 
 /// The data that a check has read, and its findings.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -99,6 +100,25 @@ impl Report {
         self.findings.iter().any(|it| it.state == State::Missing)
     }
 
+    /// The report for the console, in which answers are fields of a form and not options.
+    pub fn for_console(self) -> LessonReport {
+        let is_passed = self.is_passed();
+        let finding = |Finding { what, state, seen }| {
+            let (state, seen) = match state {
+                State::Passed => (FindingState::Passed, seen),
+                State::Missing => (FindingState::Missing, seen),
+                State::Unanswered => (FindingState::Missing, seen.replace("--answer ", "")),
+                State::Wrong => (FindingState::Wrong, seen),
+            };
+            lessons::Finding { what, state, seen }
+        };
+        LessonReport {
+            is_passed,
+            sources: self.read,
+            findings: self.findings.into_iter().map(finding).collect(),
+        }
+    }
+
     fn push(&mut self, what: &str, state: State, seen: impl Into<String>) {
         self.findings.push(Finding {
             what: what.to_owned(),
@@ -167,6 +187,20 @@ mod tests {
         };
         assert!(passes(&[&bad, &good]));
         assert!(!passes(&[&bad]) && !passes(&[]));
+    }
+
+    #[test]
+    fn console_shows_no_options() {
+        let mut report = Report::default();
+        report.unanswered("an answer", "--answer trace=ID --answer began=SERVICE");
+        let shown = report.for_console();
+        assert!(!shown.is_passed);
+        let expected = lessons::Finding {
+            what: "an answer".to_owned(),
+            state: FindingState::Missing,
+            seen: "trace=ID began=SERVICE".to_owned(),
+        };
+        assert_eq!(shown.findings, [expected]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use spoor_traces::tree::{Bottleneck, Row, Tree, value};
+use spoor_traces::tree::{Bottleneck, Group, Row, Tree, value};
 
 use super::{
     format::{milliseconds, offset},
@@ -30,13 +30,23 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
             "statusMessage": row.member.status_message(),
             "traceState": row.member.span.trace_state,
             "attributes": attributes,
-            "notes": notes::of(tree, row),
+            "notes": notes::of(tree, row, false),
+        })
+    };
+    // Of repeated siblings. Their indices are those in `spans`.
+    let group = |group: &Group| {
+        serde_json::json!({
+            "spans": group.rows,
+            "totalMilliseconds": milliseconds(group.total),
+            "wallMilliseconds": milliseconds(group.wall),
+            "errors": group.errors,
         })
     };
     serde_json::json!({
         "traceId": id,
         "durationMilliseconds": milliseconds(tree.duration()),
         "bottleneck": bottleneck(tree),
+        "groups": tree.groups().iter().map(group).collect::<Vec<_>>(),
         "spans": tree.rows().iter().map(span).collect::<Vec<_>>(),
     })
 }

@@ -1,5 +1,7 @@
 //! A trace as text: the tree on the left, a bar for each span on the right.
 
+mod lines;
+
 use std::{fmt::Write, time::Duration};
 
 use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str};
@@ -7,13 +9,14 @@ use spoor_traces::tree::{Bottleneck, CriticalSegment, Row, Tree};
 
 use crate::cli::pluralize;
 
+use self::lines::{Line, lines};
 use super::{
     format::{offset, printable, short_duration},
     notes,
 };
 
-/// The most spans shown of a trace.
-const MAX_ROWS: usize = 400;
+/// The most lines shown of a trace, unless all spans are.
+const MAX_LINES: usize = 400;
 const MAX_NAME_WIDTH: usize = 44;
 const MAX_SERVICE_WIDTH: usize = 20;
 const MIN_BAR_WIDTH: usize = 10;
@@ -64,8 +67,17 @@ impl Canvas {
     }
 }
 
+/// The parts of a trace to show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detail {
+    /// True for a line for each span, even for repeated siblings and in a long trace.
+    pub all: bool,
+    /// True for the attributes of spans and resources.
+    pub attributes: bool,
+}
+
 /// Draws a trace.
-pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
+pub fn render(id: &str, tree: &Tree, detail: Detail, canvas: Canvas) -> String {
     let mut out = String::new();
     // Writing to a `String` cannot fail.
     let _ = writeln!(out, "{}", heading(id, tree, canvas));
@@ -74,23 +86,66 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         Some(found) if found.is_dominant() => &found.rows,
         _ => &[],
     };
-    let columns = Columns::of(tree, canvas);
-    for (index, row) in tree.rows().iter().enumerate().take(MAX_ROWS) {
+    let groups = if detail.all { vec![] } else { tree.groups() };
+    let mut lines = lines(tree, &groups);
+    let left_out = match detail.all {
+        true => vec![],
+        false => lines.split_off(lines.len().min(MAX_LINES)),
+    };
+    let columns = Columns::of(&lines, canvas);
+    for line in &lines {
         // The rows of a bottleneck are in ascending order.
-        let is_slowest = slowest.binary_search(&index).is_ok();
-        let line = line(tree, row, &columns, is_slowest, canvas);
-        let _ = writeln!(out, "{}", line.trim_end());
-        for note in notes::of(tree, row) {
-            let indent = columns.service + 4 + branch(row).chars().count();
-            let line = canvas.truncate(&format!("{:indent$}{note}", ""));
-            let _ = writeln!(out, "{}", canvas.paint(Style::new().dim(), &line));
+        let is_slowest = line
+            .rows
+            .iter()
+            .any(|row| slowest.binary_search(row).is_ok());
+        let text = text(tree, line, &columns, is_slowest, canvas);
+        let _ = writeln!(out, "{}", text.trim_end());
+        for note in line_notes(tree, line, detail) {
+            let indent = columns.service + 4 + branch(line.first).chars().count();
+            let note = canvas.truncate(&format!("{:indent$}{note}", ""));
+            let _ = writeln!(out, "{}", canvas.paint(Style::new().dim(), &note));
         }
     }
-    let left_out = tree.rows().len().saturating_sub(MAX_ROWS);
+    let left_out: usize = left_out.iter().map(Line::spans).sum();
     if left_out > 0 {
-        let _ = writeln!(out, "  … and {left_out} more spans");
+        let _ = writeln!(out, "  … and {left_out} more spans; --all shows them");
     }
     let _ = writeln!(out, "  ━ on the critical path   ─ off it");
+    if lines.iter().any(|line| line.group.is_some()) {
+        let _ = writeln!(
+            out,
+            "  × repeated siblings, with the sum of their durations; --all shows each"
+        );
+    }
+    write_conclusion(&mut out, tree, bottleneck, canvas);
+    out
+}
+
+/// The notes of a span; of repeated siblings, the status of the first that failed and the number of
+/// spans below them.
+fn line_notes(tree: &Tree, line: &Line<'_>, detail: Detail) -> Vec<String> {
+    if line.group.is_none() {
+        return notes::of(tree, line.first, detail.attributes);
+    }
+    // Repeated siblings mostly fail for the same reason.
+    let mut rows = line.rows.iter().filter_map(|row| tree.rows().get(*row));
+    let failed = rows.find(|row| row.member.is_error());
+    let status = failed.and_then(notes::status);
+    let errors = match line.errors_below {
+        0 => String::new(),
+        errors => format!(", {}", pluralize(errors, "error", "errors")),
+    };
+    let below = match line.below {
+        0 => None,
+        below => Some(pluralize(below, "span", "spans")),
+    };
+    let below = below.map(|spans| format!("{spans} below them{errors}"));
+    status.into_iter().chain(below).collect()
+}
+
+/// Writes what is known about the whole trace.
+fn write_conclusion(out: &mut String, tree: &Tree, bottleneck: Option<Bottleneck>, canvas: Canvas) {
     // The bottleneck is the answer of lesson 2, so neither mark nor verdict may reveal it.
     if tree.is_exercise() {
         let _ = writeln!(
@@ -111,7 +166,6 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         // Not truncated, since the figures are at its end.
         let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
     }
-    out
 }
 
 fn verdict(tree: &Tree, found: &Bottleneck) -> Option<String> {
@@ -137,14 +191,18 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(tree: &Tree, canvas: Canvas) -> Self {
-        let length = |text: &str| measure_text_width(&printable(text));
-        let rows = || tree.rows().iter().take(MAX_ROWS);
-        let widest = |measure: &dyn Fn(&Row) -> usize| rows().map(measure).max().unwrap_or(0);
-        let service = widest(&|row| length(row.member.service())).min(MAX_SERVICE_WIDTH);
+    fn of(lines: &[Line<'_>], canvas: Canvas) -> Self {
+        let service = |line: &Line<'_>| measure_text_width(&printable(line.first.member.service()));
+        let name = |line: &Line<'_>| {
+            let name = measure_text_width(&line.name()) + measure_text_width(&line.times());
+            line.first.depth * 2 + name
+        };
+        let service = lines.iter().map(service).max().unwrap_or(0);
+        let service = service.min(MAX_SERVICE_WIDTH);
         // The bar gets what is left, and at least a minimum: names are cut before it disappears.
         let room = canvas.columns.saturating_sub(service + OTHER_WIDTH);
-        let name = widest(&|row| row.depth * 2 + length(&row.member.span.name))
+        let name = lines.iter().map(name).max().unwrap_or(0);
+        let name = name
             .min(MAX_NAME_WIDTH)
             .min(room.saturating_sub(MIN_BAR_WIDTH));
         Self {
@@ -170,23 +228,36 @@ fn heading(id: &str, tree: &Tree, canvas: Canvas) -> String {
     heading
 }
 
-fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas) -> String {
-    let service = fit(&printable(row.member.service()), columns.service);
-    let branch = branch(row);
-    let room = columns.name.saturating_sub(measure_text_width(&branch));
-    let name = format!("{branch}{}", shortened(&row.member.span.name, room));
+fn text(
+    tree: &Tree,
+    line: &Line<'_>,
+    columns: &Columns,
+    is_slowest: bool,
+    canvas: Canvas,
+) -> String {
+    let service = fit(&printable(line.first.member.service()), columns.service);
+    let (branch, times) = (branch(line.first), line.times());
+    let taken = measure_text_width(&branch) + measure_text_width(&times);
+    let room = columns.name.saturating_sub(taken);
+    let name = fit(&shortened(&line.first.member.span.name, room), room);
+    let name = format!("{branch}{}{times}", name.trim_end());
     let name = fit(&name, columns.name);
-    let (name_style, bar_style, mark) = match (row.member.is_error(), slowest) {
-        (true, _) => (Style::new().red(), Style::new().red(), "  ✗ error"),
-        (false, true) => (Style::new().yellow(), Style::new().yellow(), "  ◀ slowest"),
-        (false, false) => (Style::new(), Style::new().cyan(), ""),
+    let single = usize::from(line.first.member.is_error());
+    let errors = line.group.map_or(single, |group| group.errors);
+    let (name_style, bar_style, mark) = match (errors, is_slowest) {
+        (0, true) => (Style::new().yellow(), Style::new().yellow(), "  ◀ slowest"),
+        (0, false) => (Style::new(), Style::new().cyan(), ""),
+        (1, _) => (Style::new().red(), Style::new().red(), "  ✗ error"),
+        (_, _) => (Style::new().red(), Style::new().red(), "  ✗ errors"),
     };
+    let single = line.first.member.duration();
+    let duration = line.group.map_or(single, |group| group.total);
     format!(
         "  {}  {}  {} {:>9}{}",
         canvas.paint(Style::new().dim(), &service),
         canvas.paint(name_style.clone(), &name),
-        canvas.paint(bar_style, &bar(tree, row, columns.bar)),
-        short_duration(row.member.duration()),
+        canvas.paint(bar_style, &bar(tree, &line.rows, columns.bar)),
+        short_duration(duration),
         canvas.paint(name_style, mark),
     )
 }
@@ -199,26 +270,27 @@ fn branch(row: &Row) -> String {
     }
 }
 
-/// One cell for each slice of the trace's time that the span touches.
-fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
+/// One cell for each slice of the trace's time that any of the spans touches.
+fn bar(tree: &Tree, rows: &[usize], cells: usize) -> String {
     let at = |time: u64| cell(offset(tree, time), tree.duration(), cells);
-    let (from, to) = (at(row.member.start()), at(row.member.end()));
-    let critical = |at_cell: usize| {
-        row.critical.iter().any(|CriticalSegment { start, end }| {
-            (at(*start)..=at(*end).saturating_sub(1).max(at(*start))).contains(&at_cell)
-        })
-    };
-    (0..cells)
-        .map(|cell| {
-            // A span shorter than a cell is still drawn, in the cell where it starts.
-            let inside = (from..to).contains(&cell) || (from == to && cell == from.min(cells - 1));
-            match (inside, critical(cell)) {
-                (false, _) => ' ',
-                (true, true) => '━',
-                (true, false) => '─',
+    let mut bar = vec![' '; cells];
+    for row in rows.iter().filter_map(|row| tree.rows().get(*row)) {
+        let (from, to) = (at(row.member.start()), at(row.member.end()));
+        // A span shorter than a cell is still drawn, in the cell where it starts.
+        let from = from.min(cells.saturating_sub(1));
+        let span = from..to.max(from + 1);
+        for cell in bar.get_mut(span.clone()).unwrap_or_default() {
+            if *cell == ' ' {
+                *cell = '─';
             }
-        })
-        .collect()
+        }
+        for CriticalSegment { start, end } in &row.critical {
+            let start = at(*start);
+            let critical = start.max(span.start)..at(*end).max(start + 1).min(span.end);
+            bar.get_mut(critical).unwrap_or_default().fill('━');
+        }
+    }
+    bar.into_iter().collect()
 }
 
 fn cell(offset: Duration, whole: Duration, cells: usize) -> usize {
@@ -245,7 +317,7 @@ fn shortened(name: &str, width: usize) -> String {
 }
 
 /// Cuts or pads a text to a width in columns: wide characters take two.
-fn fit(text: &str, width: usize) -> String {
+pub(super) fn fit(text: &str, width: usize) -> String {
     let text = truncate_str(text, width, "…");
     pad_str(&text, width, Alignment::Left, None).into_owned()
 }

@@ -1,6 +1,7 @@
 //! The lessons as learners do them: in a lab, with each command as printed. Every lesson has a
 //! solution that its check must accept, and a wrong one that it must reject.
 
+mod console;
 mod files;
 pub mod script;
 
@@ -39,6 +40,12 @@ async fn assert_lesson_works(number: usize, start: &[&str]) {
         solution.path.display()
     );
     assert!(ended.stdout.contains("Passed: "), "{ended:?}");
+    let ended = run(&lab, "spoor lesson --output json", &[]).await;
+    let listed: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+    let is_passed = |it: &&Value| it["passed"] == true;
+    let passed: Vec<&Value> = listed.iter().filter(is_passed).collect();
+    assert_eq!(passed.len(), 1, "{ended:?}");
+    assert_eq!(passed[0]["number"], number);
 
     let ended = run(&lab, &wrong.text, &[]).await;
     assert_eq!(ended.code, Some(1), "{}: {ended:?}", wrong.path.display());

@@ -1,6 +1,13 @@
 //! `spoor load`, and its traces in `spoor traces` and `spoor trace`.
 
-use crate::lab::{Lab, command, eventually, policy, run};
+use std::{process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::timeout,
+};
+
+use crate::lab::{Lab, command, eventually, policy, run, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn load_produces_complete_traces() {
@@ -50,6 +57,35 @@ async fn load_produces_complete_traces() {
         !latest.contains('\u{1b}'),
         "no colour outside a terminal: {latest:?}"
     );
+}
+
+#[tokio::test]
+async fn follow_prints_only_new_traces() {
+    let lab = Lab::start_with(&["--services", "service-b,service-a"]).await;
+    lab.request().await;
+    let all = || async { lab.traces(&["traces"]).await };
+    let is_found = |found: &serde_json::Value| !found[0].is_null();
+    let found = eventually("the first trace", all, is_found).await;
+    let earlier = found[0]["traceId"].as_str().unwrap();
+
+    let mut follow = command();
+    follow.env("SPOOR_TRACES_URL", lab.url("traces"));
+    follow.args(["traces", "--follow"]).stdout(Stdio::piped());
+    let mut process = follow.spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let shown = async {
+        // Printed once the earlier traces are known.
+        let heading = lines.next_line().await.unwrap().unwrap();
+        assert!(heading.starts_with("TRACE "), "{heading}");
+        lab.request().await;
+        let line = lines.next_line().await.unwrap().unwrap();
+        assert!(line.contains("GET /") && !line.contains(earlier), "{line}");
+        send("-INT", process.id().unwrap());
+        assert_eq!(lines.next_line().await.unwrap(), None);
+        process.wait().await.unwrap().code()
+    };
+    let code = timeout(Duration::from_secs(60), shown).await.unwrap();
+    assert_eq!(code, Some(0));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod browser;
+mod console;
 mod control_outage;
 mod deletion;
 mod drain;
@@ -26,3 +27,4 @@ mod sdks;
 mod start;
 mod supervision;
 mod unknown_services;
+mod webdriver;

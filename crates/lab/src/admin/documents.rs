@@ -7,11 +7,11 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::Deserialize;
-use spoor_api::read;
+use spoor_api::{changes::Document, read};
 use spoor_runtime::{JsonBody, QueryParameters, RequestBody};
 
 use super::problem::{body_too_large, problem, refuse_compressed, too_large};
-use crate::wire::{Document, Documents, Problem};
+use crate::wire::{Documents, Problem};
 
 /// The longest name of a document, in bytes. Each of its errors repeats the name.
 const MAX_SOURCE_BYTES: usize = 1024;

@@ -90,7 +90,7 @@ pub(super) async fn blocking_json<T: Serialize + 'static>(
 }
 
 /// Runs work on a thread that may block, once it has a permit.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     permits: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

@@ -25,7 +25,7 @@ pub(crate) struct Admin {
 pub(crate) struct Permits {
     /// For operations of the policy store. Each uses a blocking thread, which queries of traces
     /// also need.
-    pub(super) operations: Arc<Semaphore>,
+    pub(crate) operations: Arc<Semaphore>,
     /// For the status, and for the version with which a wait for policies begins. Operations must not
     /// delay them.
     pub(super) statuses: Arc<Semaphore>,

@@ -11,6 +11,7 @@ use std::{
 use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
+use spoor_api::changes::Document;
 use spoor_runtime::with_causes;
 use spoor_traces::tree::value::visible_line;
 use tokio::{
@@ -18,7 +19,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, timeout_at},
 };
 
-use crate::wire::{self, Document};
+use crate::wire;
 
 /// The time without changes after which the folder is read. Editors write a file in several steps.
 const SETTLE_DELAY: Duration = Duration::from_millis(60);

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use spoor_api::{SamplingPolicy, read::json_bytes};
+use spoor_api::{SamplingPolicy, changes::Action, read::json_bytes};
 use spoor_policy::{OperationName, Policy, PolicyKey, Strategies};
 
 use super::{
     limits::check_sizes,
     submitted::{ReportedErrors, Submitted},
 };
-use crate::wire::Action;
 
 /// The policies by source. A name is in only one of the two.
 #[derive(Clone, Debug, Default)]

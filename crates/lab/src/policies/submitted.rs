@@ -5,12 +5,12 @@ use std::fmt::Display;
 use jiff::Timestamp;
 use spoor_api::{
     FieldError, FieldPath,
+    changes::Document,
     read::{self, ManifestError, PolicyManifest},
 };
 use spoor_policy::PolicyKey;
 
 use super::limits::check_sizes;
-use crate::wire::Document;
 
 /// The most errors of a change that are reported. A request may have tens of thousands, each with
 /// the name of its document.

@@ -216,7 +216,9 @@ mod tests {
     use spoor_traces::{Pipeline, PipelineSettings};
 
     use super::*;
-    use crate::wire::{Document, Documents};
+    use spoor_api::changes::Document;
+
+    use crate::wire::Documents;
 
     /// A store in a folder, whose subfolder `watched` is watched.
     fn store_in(folder: &Path) -> PolicyStore {

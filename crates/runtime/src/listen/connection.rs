@@ -14,6 +14,7 @@ use tokio_util::{either::Either, sync::CancellationToken};
 use super::{
     Limits,
     activity::Activity,
+    clients::ClientConnection,
     received::{CountingStream, count_received},
     request::RequestHandler,
 };
@@ -117,7 +118,13 @@ async fn serve_requests(
 ) {
     let limits = handler.limits;
     let requests = Arc::clone(&activity);
+    let clients = handler.clients.clone();
+    let client = clients.map(|clients| Arc::new(ClientConnection::new(clients)));
+    let of_requests = client.clone();
     let service = service_fn(move |request| {
+        if let Some(client) = &of_requests {
+            client.record_request(&request);
+        }
         let (handler, activity) = (Arc::clone(&handler), Arc::clone(&requests));
         async move { handler.handle(&activity, peer, request).await }
     });
@@ -144,6 +151,9 @@ async fn serve_requests(
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, %peer, "connection failed");
+                }
+                if let Some(client) = client.filter(|_| !is_ending) {
+                    client.record_end_by_peer();
                 }
                 return;
             }

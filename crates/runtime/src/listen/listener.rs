@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Limits, Sockets,
     body::Budget,
+    clients::GrpcClients,
     connection,
     registry::{PROCESS, max_connections},
     request::{RequestHandler, Stop},
@@ -43,6 +44,7 @@ pub struct Listener {
     sockets: Sockets,
     router: Router,
     limits: Limits,
+    clients: Option<Arc<GrpcClients>>,
     #[debug(skip)]
     tls: Option<TlsAcceptor>,
 }
@@ -68,6 +70,7 @@ impl Listener {
             sockets: sockets.into(),
             router,
             limits: Limits::default(),
+            clients: None,
             tls: None,
         }
     }
@@ -76,6 +79,13 @@ impl Listener {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Follows the clients of one gRPC method.
+    #[must_use]
+    pub fn clients(mut self, clients: Arc<GrpcClients>) -> Self {
+        self.clients = Some(clients);
         self
     }
 
@@ -95,6 +105,7 @@ impl Listener {
             sockets,
             router,
             mut limits,
+            clients,
             tls,
         } = self;
         let is_loopback = sockets
@@ -111,6 +122,7 @@ impl Listener {
             // request.
             router: router.with_state(()),
             limits,
+            clients,
             // On loopback only, as the protection against DNS rebinding; see `host`.
             checks_host: is_loopback,
             busy: Arc::default(),

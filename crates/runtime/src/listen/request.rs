@@ -14,6 +14,7 @@ use super::{
     Limits,
     activity::Activity,
     body::{Budget, Exchange, RequestBody},
+    clients::GrpcClients,
     host::refused_host,
     refusal::{RequestRefusal, is_grpc},
     registry::PROCESS,
@@ -37,6 +38,8 @@ pub(super) struct RequestHandler {
     pub(super) listener: u64,
     pub(super) router: Router,
     pub(super) limits: Limits,
+    /// The clients of one gRPC method, if they are followed.
+    pub(super) clients: Option<Arc<GrpcClients>>,
     /// True if only names of this machine are allowed as a request's host.
     pub(super) checks_host: bool,
     /// The number of connections that have requests.
@@ -233,6 +236,7 @@ mod tests {
             listener: 0,
             router: Router::new(),
             limits,
+            clients: None,
             checks_host: false,
             busy: Arc::default(),
             free: Arc::new(Semaphore::new(max_requests)),

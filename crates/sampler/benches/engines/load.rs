@@ -37,6 +37,8 @@ pub struct Sent {
     /// The attempts that were refused, and repeated.
     pub refused: u64,
     pub time: Duration,
+    /// Kept open, since the sampler postpones its decisions once the last one has ended.
+    _connections: Vec<Arc<dyn Export>>,
 }
 
 struct Load {
@@ -64,10 +66,10 @@ pub async fn send(to: SocketAddr, requests: &Arc<Requests>, until: Until) -> Sen
         progress: Mutex::default(),
     });
     let mut tasks = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        let connection = connect(to);
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect(to)).collect();
+    for connection in &connections {
         for _ in 0..REQUESTS_PER_CONNECTION {
-            tasks.spawn(Arc::clone(&load).send_over(Arc::clone(&connection)));
+            tasks.spawn(Arc::clone(&load).send_over(Arc::clone(connection)));
         }
     }
     while let Some(ended) = tasks.join_next().await {
@@ -79,6 +81,7 @@ pub async fn send(to: SocketAddr, requests: &Arc<Requests>, until: Until) -> Sen
         requests: progress.next,
         refused: progress.refused,
         time,
+        _connections: connections,
     }
 }
 

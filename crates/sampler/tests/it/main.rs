@@ -8,4 +8,5 @@ mod plane;
 mod receiver;
 mod rules;
 mod running;
+mod senders;
 mod spans;

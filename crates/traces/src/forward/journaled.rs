@@ -114,7 +114,7 @@ impl Appender<'_> {
         }
         let has_more = {
             let mut state = self.state.lock();
-            state.wait_for_peers(Instant::now());
+            state.wait_for_spans(Instant::now());
             let State {
                 sampler, outgoing, ..
             } = &mut *state;

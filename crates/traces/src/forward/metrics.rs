@@ -26,18 +26,24 @@ impl Forwarder {
 impl Collector for Forwarder {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Read under one lock, so that the outcomes add up: received = kept + dropped + gathering.
-        let (totals, backlog, policies, forwarded, rejected) = {
+        let (totals, backlog, policies, forwarded, rejected, postponed) = {
             let state = self.shared.state();
             let policies = state.sampler.decisions_by_policy();
             let totals = state.sampler.totals();
             let (forwarded, rejected) = (state.spans_forwarded, state.parts_rejected);
-            (totals, state.backlog(), policies, forwarded, rejected)
+            let postponed = state.sampler.decisions_postponed();
+            let backlog = state.backlog();
+            (totals, backlog, policies, forwarded, rejected, postponed)
         };
         let mut metrics = Metrics(&mut encoder);
         metrics.totals(PREFIX, "Spans kept, including those sent since", &totals)?;
         let name = "spoor_sampler_spans_followed";
         let help = "Spans that arrived after the decision on their trace and followed it";
         metrics.counter(name, help, totals.followed)?;
+        let name = "spoor_sampler_decisions_postponed";
+        let help = "Times that a decision was postponed after the last sender had ended; several \
+                    for a trace that waits for long";
+        metrics.counter(name, help, postponed)?;
         let name = "spoor_sampler_spans_forwarded";
         let help =
             "Spans handed over to other samplers, or waiting for that; not counted as received";

@@ -10,6 +10,7 @@ use super::{
     Backlog, ForwarderSettings,
     batches::Batch,
     in_flight::InFlight,
+    input::Input,
     journal::{Appended, Journal, JournalError, JournalId, Senders},
     outgoing::Outgoing,
     peers::Peers,
@@ -29,6 +30,7 @@ pub(super) struct State {
     pub(super) sampler: TailSampler,
     pub(super) outgoing: Outgoing,
     in_flight: InFlight,
+    pub(super) input: Input,
     max_outgoing_bytes: usize,
     pub(super) journal_id: Option<JournalId>,
     /// The last sequences received of peers.
@@ -73,6 +75,7 @@ impl State {
             sampler,
             outgoing,
             in_flight: InFlight::default(),
+            input: Input::new(&settings.tail),
             max_outgoing_bytes: settings.max_outgoing_bytes,
             journal_id: None,
             senders: Arc::default(),
@@ -91,6 +94,7 @@ impl State {
     pub(super) fn replace(&mut self, mut opened: Self) {
         opened.sampler.take_rules(&mut self.sampler);
         *self = Self {
+            input: self.input,
             is_leaving: self.is_leaving,
             has_given_up: self.has_given_up,
             is_output_ended: self.is_output_ended,

@@ -5,6 +5,7 @@ mod handover;
 mod limits;
 mod memory;
 mod peers;
+mod postpone;
 pub(super) mod process;
 mod property;
 mod restart;

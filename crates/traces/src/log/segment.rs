@@ -35,7 +35,7 @@ pub(crate) struct Segment {
     pub(crate) traces: Vec<TraceEntry>,
     /// The marks of its traces, each with the index of the first trace that has it: those that
     /// begin one after another usually have the same mark.
-    marks: Vec<(usize, u64)>,
+    marks: Vec<(usize, Mark)>,
     /// The names of the services.
     pub(crate) services: Vec<Part>,
     pub(crate) sources: InternTable<Source>,
@@ -69,6 +69,15 @@ pub(crate) struct SpanEntry {
     pub(crate) operation: u16,
     /// Its resource and scope, among the segment's sources.
     pub(crate) source: u16,
+}
+
+/// The numbers that the owner of the log attaches to traces that begin about the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The output's number.
+    pub(crate) output: u64,
+    /// The tail sampler's number.
+    pub(crate) sampler: u64,
 }
 
 /// A trace, in the segment of its first span.
@@ -204,7 +213,7 @@ impl Segment {
         self.bytes.capacity()
             + self.spans.capacity() * size_of::<SpanEntry>()
             + self.traces.capacity() * size_of::<TraceEntry>()
-            + self.marks.capacity() * size_of::<(usize, u64)>()
+            + self.marks.capacity() * size_of::<(usize, Mark)>()
             + self.services.capacity() * size_of::<Part>()
             + self.sources.allocated()
             + self.resources.allocated()
@@ -213,7 +222,7 @@ impl Segment {
     }
 
     /// Adds a trace, which has this mark.
-    pub(super) fn add_trace(&mut self, trace: TraceEntry, mark: u64) {
+    pub(super) fn add_trace(&mut self, trace: TraceEntry, mark: Mark) {
         if self.marks.last().is_none_or(|(_, last)| *last != mark) {
             self.marks.push((self.traces.len(), mark));
         }
@@ -221,10 +230,10 @@ impl Segment {
     }
 
     /// The mark of the trace with this index.
-    pub(super) fn mark(&self, index: usize) -> u64 {
+    pub(super) fn mark(&self, index: usize) -> Mark {
         let begun = self.marks.partition_point(|(first, _)| *first <= index);
         let mark = begun.checked_sub(1).and_then(|last| self.marks.get(last));
-        mark.map_or(0, |(_, mark)| *mark)
+        mark.map(|(_, mark)| *mark).unwrap_or_default()
     }
 
     /// A span's field in `ScopeSpans`: key, length and the encoded `Span`.

@@ -1,4 +1,4 @@
-//! Bounds on the resources of queries, shared by HTTP, gRPC and the page.
+//! Bounds on the resources of queries, shared by HTTP, gRPC and pages.
 
 use std::time::Duration;
 

@@ -19,6 +19,7 @@ use spoor_proto::jaeger::api_v3::{
 };
 
 use json::V3Traces;
+pub use json::to_otlp_json;
 
 use super::{
     Queries, TraceQueryError,

@@ -28,7 +28,7 @@ const LOADED_TOGETHER: usize = 16;
 
 impl TailSampler {
     /// Decides on at most `max` traces whose wait is over, including that for the spans of peers,
-    /// for at most [`MAX_DECISION_TIME`]; returns whether there are more.
+    /// or postpones the decision, for at most [`MAX_DECISION_TIME`]; returns whether there are more.
     pub(crate) fn decide_due(
         &mut self,
         now: Instant,
@@ -53,7 +53,9 @@ impl TailSampler {
             if !self.gathering.trace(at).is_some_and(is_current) {
                 continue;
             }
-            self.decide(at, now, output);
+            if !self.postpone(at, due) {
+                self.decide(at, now, output);
+            }
             left = left.saturating_sub(1);
             if left == 0 || started.elapsed() > MAX_DECISION_TIME {
                 return true;
@@ -195,7 +197,7 @@ impl TailSampler {
             return;
         };
         let hash = self.hasher.hash(id);
-        let mark = self.gathering.mark(at);
+        let mark = self.gathering.mark(at).output;
         let spans = self.gathering.spans_of(at);
         let mut spans: Vec<WaitingSpan<'_>> =
             spans.map(|(_, segment, span)| (segment, span)).collect();

@@ -14,6 +14,10 @@ const TICK: Duration = Duration::from_millis(10);
 /// wait for the spans of peers, for an hour at most, the longest duration of a trace.
 const BEFORE_START: Duration = Duration::from_secs(3600);
 
+/// The number of ticks that have the same mark, 0.1 s. Each mark takes 24 bytes, so that those of
+/// every tick would take more than rare traces do.
+const TICKS_PER_MARK: u64 = 10;
+
 /// A time, in ticks since [`BEFORE_START`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(u64);
@@ -31,6 +35,16 @@ impl Tick {
             true => Self(self.0 + ahead),
             false => Self((self.0 + ahead).saturating_sub(NOTES)),
         }
+    }
+
+    /// The mark of a trace that is due at this tick at the latest.
+    pub(super) fn mark(self) -> u64 {
+        self.0 / TICKS_PER_MARK
+    }
+
+    /// The first tick with this mark.
+    pub(super) fn of_mark(mark: u64) -> Self {
+        Self(mark.saturating_mul(TICKS_PER_MARK))
     }
 }
 

@@ -4,9 +4,9 @@
 //! therefore grouped: those with the same service and name whose parents are in the same group, up
 //! to the root.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use super::{build::Tree, row::Row};
+use super::{build::Tree, paths::CallPaths, row::Row};
 
 /// The largest part of the critical path that is spent in the spans of one group.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ impl Tree {
         if self.is_exercise() || rows.len() < 2 || total.is_zero() {
             return None;
         }
-        let groups = groups(rows);
+        let groups = CallPaths::default().insert(rows);
         let mut times = vec![Duration::ZERO; rows.len()];
         for (row, group) in rows.iter().zip(&groups) {
             if let Some(time) = times.get_mut(*group) {
@@ -61,18 +61,4 @@ impl Tree {
             share: time.as_secs_f64() / total.as_secs_f64(),
         })
     }
-}
-
-/// The group of each row. Groups are numbered from 0 in the order in which they appear.
-fn groups(rows: &[Row]) -> Vec<usize> {
-    let mut known: HashMap<(Option<usize>, &str, &str), usize> = HashMap::new();
-    let mut groups: Vec<usize> = Vec::with_capacity(rows.len());
-    // A parent comes before its children.
-    for row in rows {
-        let above = row.parent.and_then(|parent| groups.get(parent).copied());
-        let key = (above, row.member.service(), row.member.span.name.as_str());
-        let next = known.len();
-        groups.push(*known.entry(key).or_insert(next));
-    }
-    groups
 }

@@ -1,8 +1,6 @@
 //! Tests of the public API.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod browser;
-mod page;
 mod query;
 mod receive;
 mod receiver;

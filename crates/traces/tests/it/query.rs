@@ -2,6 +2,7 @@
 
 mod bounds;
 mod clients;
+mod figures;
 mod grpc;
 mod v1;
 mod v2;

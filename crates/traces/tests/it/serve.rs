@@ -1,8 +1,8 @@
-//! A server of the query API and the page on a port of its own.
+//! A server of the query API on a port of its own.
 
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
-use spoor_traces::{TraceStore, page, query};
+use spoor_traces::{TraceStore, query};
 use tokio::task::JoinHandle;
 
 /// A running server, which stops when dropped.
@@ -14,7 +14,7 @@ pub struct Server {
 impl Server {
     pub async fn start(store: &TraceStore) -> Self {
         let queries = query::Queries::new(store.clone());
-        let app = query::http(&queries).merge(page::router(&queries));
+        let app = query::http(&queries);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });

@@ -1,8 +1,14 @@
 //! Trees of well-formed and of inconsistent spans.
 
+mod comparison;
+mod flame;
+mod groups;
+mod operations;
+mod over_represented;
+
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::Event};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, Status, span::Event};
 use proptest::prelude::*;
 use rstest::rstest;
 use spoor_traces::tree::{Position, Row, Tree, correct_clock_skew, members};
@@ -331,6 +337,27 @@ fn deep_chain_needs_no_deep_stack() {
     let spans = (1..=50_000).map(|id| span(1, id, id - 1, "link", id, 200_000 - id));
     let tree = tree(spans.collect());
     assert_eq!(tree.rows().last().map(|row| row.depth), Some(49_999));
+}
+
+/// Name, parent, start, end, and whether it has an error.
+type Fields = (&'static str, u64, u64, u64, bool);
+
+/// Any spans of one trace, named `a`, `b` and `c`.
+fn any_spans() -> impl Strategy<Value = Vec<Span>> {
+    let names = prop::sample::select(vec!["a", "b", "c"]);
+    let spans = prop::collection::vec(
+        (names, 0_u64..12, 0_u64..50, 0_u64..50, any::<bool>()),
+        0..32,
+    );
+    let make = |(place, (name, parent, start, end, fails)): (usize, Fields)| {
+        let mut span = span(1, place as u64 + 1, parent, name, start, end);
+        span.status = fails.then(|| Status {
+            code: 2,
+            ..Status::default()
+        });
+        span
+    };
+    spans.prop_map(move |spans| spans.into_iter().enumerate().map(make).collect())
 }
 
 proptest! {

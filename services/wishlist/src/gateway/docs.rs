@@ -1,13 +1,9 @@
 //! `/docs`: the architecture of Spoor, with a diagram of the mesh drawn from its traces.
 
-mod diagram;
 mod documents;
-mod layout;
 mod markdown;
-mod mesh;
 mod mesh_reader;
 mod view;
-mod visible;
 
 use axum::{
     Router,

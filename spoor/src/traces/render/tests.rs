@@ -7,7 +7,7 @@ use spoor_traces::tree::{EXERCISE_USER_AGENT, value, warnings};
 use super::*;
 use crate::traces::{
     json::json,
-    spans::{span, text},
+    spans::{red, span, text},
 };
 
 fn a_to_b() -> Vec<ResourceSpans> {
@@ -18,6 +18,10 @@ fn a_to_b() -> Vec<ResourceSpans> {
         span("service-b", "SELECT offers", 4, 3, 1005, 1350),
         span("service-b", "heavy_calc", 5, 3, 1350, 1400),
     ]
+}
+
+fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
+    super::render(id, tree, Detail::default(), canvas)
 }
 
 const CANVAS: Canvas = Canvas {
@@ -226,6 +230,79 @@ fn repeated_queries_are_the_bottleneck() {
         verdict,
         "Bottleneck: 200 × SELECT in shop, 800 ms of 1.30 s (62 %)"
     );
+}
+
+#[test]
+fn repeated_siblings_share_a_line() {
+    let select = |number: u8| {
+        let start = u64::from(number) * 6;
+        let query = span(
+            "shop",
+            "SELECT order_line",
+            number + 10,
+            1,
+            start,
+            start + 4,
+        );
+        let rows = span("shop", "rows", number + 100, number + 10, start, start + 1);
+        [if number == 7 { red(query) } else { query }, rows]
+    };
+    let root = span("shop", "GET /", 1, 0, 0, 600);
+    let tree = Tree::new((0..90).flat_map(select).chain([root]).collect());
+    let drawn = render("0707", &tree, CANVAS);
+    let mut lines = drawn.lines().skip_while(|line| !line.contains("SELECT"));
+    let group = lines.next().unwrap_or_default();
+    assert!(group.contains("└ SELECT order_line × 90  "), "{drawn}");
+    assert!(group.ends_with("360 ms  ✗ error"), "{drawn}");
+    let note = lines.next().map(str::trim);
+    assert_eq!(note, Some("90 spans below them"), "{drawn}");
+    assert_eq!(drawn.matches("└ ").count(), 1, "{drawn}");
+    assert!(drawn.contains("--all shows each"), "{drawn}");
+    let all = Detail {
+        all: true,
+        attributes: false,
+    };
+    let drawn = super::render("0707", &tree, all, CANVAS);
+    assert_eq!(drawn.matches("└ SELECT order_line").count(), 90);
+    assert!(!drawn.contains("siblings"), "{drawn}");
+}
+
+#[test]
+fn details_show_attributes() {
+    let mut batch = span("shop", "GET /", 1, 0, 0, 10);
+    batch.scope_spans[0].spans[0].attributes = vec![text("http.route", "/\u{1b}[2J")];
+    let tree = Tree::new(vec![batch]);
+    assert!(!render("0707", &tree, CANVAS).contains("http.route"));
+    let detail = Detail {
+        all: false,
+        attributes: true,
+    };
+    let drawn = super::render("0707", &tree, detail, CANVAS);
+    assert!(drawn.contains("http.route=/␛[2J"), "{drawn}");
+    assert!(drawn.contains("resource service.name=shop"), "{drawn}");
+}
+
+#[test]
+fn long_trace_names_what_is_left_out() {
+    let step = |number: u16| {
+        let name = format!("step {number}");
+        let mut batch = span("shop", &name, 1, 0, 0, 10);
+        let id = u64::from(number) + 1;
+        batch.scope_spans[0].spans[0].span_id = id.to_be_bytes().to_vec();
+        batch
+    };
+    let tree = Tree::new((0..450).map(step).collect());
+    let drawn = render("0707", &tree, CANVAS);
+    assert!(
+        drawn.contains("… and 50 more spans; --all shows them"),
+        "{drawn}"
+    );
+    let all = Detail {
+        all: true,
+        attributes: false,
+    };
+    let drawn = super::render("0707", &tree, all, CANVAS);
+    assert!(drawn.contains("step 449"), "{drawn}");
 }
 
 #[test]

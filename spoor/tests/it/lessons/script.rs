@@ -41,6 +41,8 @@ pub async fn run(lab: &Lab, script: &str, arguments: &[&str]) -> Ended {
         .env("PATH", path)
         .env("RUST_LOG", "error")
         .env("NO_COLOR", "1")
+        // For the progress.
+        .env("XDG_STATE_HOME", lab.folder())
         .env("SPOOR_LAB", lab.url("admin"))
         .env("SPOOR_TRACES_URL", lab.url("traces"));
     run_command(&mut bash, &with_ports_of(lab, script)).await

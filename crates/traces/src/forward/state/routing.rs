@@ -35,11 +35,13 @@ impl State {
         received.unwrap_or_default()
     }
 
-    /// Delays decisions on traces that peers may have spans of.
-    pub(in crate::forward) fn wait_for_peers(&mut self, now: Instant) {
+    /// Delays decisions on traces that peers, or senders after an interruption, may have spans of.
+    pub(in crate::forward) fn wait_for_spans(&mut self, now: Instant) {
         let peers = self.peers.as_ref();
         let until = peers.and_then(|peers| peers.decision_time(now));
         self.sampler.set_due_until(until);
+        let until = self.input.postponed_until(now);
+        self.sampler.set_postponed_until(until);
     }
 
     /// Checks that a request from a Collector may be accepted: this sampler is a member of a ring,

@@ -17,7 +17,7 @@ use super::{
     MAX_CONCURRENT_BUILDS, MAX_CONCURRENT_SEARCHES, MAX_CONCURRENT_STREAMED_TRACES,
     MAX_CONCURRENT_STREAMS, MAX_UNSENT_BYTES, Queries, Reader, TraceQueryError,
 };
-use crate::{TraceId, TraceStore, page, query, store::Limit};
+use crate::{Search, TraceId, TraceStore, query, store::Limit};
 
 fn queries() -> Queries {
     Queries::new(TraceStore::new(1 << 20))
@@ -171,13 +171,13 @@ async fn slow_query_over_grpc_is_refused() {
 }
 
 #[tokio::test]
-async fn slow_search_keeps_the_form() {
-    let path = "/search?service=s&tags=a%3Db";
-    let (status, body) = respond(page::router(&out_of_time()), path).await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    for text in ["took too long", "fewer tags", "value=\"a=b\""] {
-        assert!(body.contains(text), "{text} is missing: {body}");
-    }
+async fn slow_query_of_a_page_is_refused() {
+    let queries = out_of_time();
+    let found = queries.find_each(Search::default(), |trace| trace.id);
+    assert_eq!(found.await.unwrap_err(), TraceQueryError::TooSlow);
+    let one = TraceId::from_bytes([1; 16]);
+    let trace = queries.decoded_trace(one).await;
+    assert_eq!(trace, Err(TraceQueryError::TooSlow));
 }
 
 async fn respond(router: Router, path: &str) -> (StatusCode, String) {

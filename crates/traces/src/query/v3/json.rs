@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message as _;
 use serde::{
     Serialize, Serializer,
@@ -14,7 +15,7 @@ use serde::{
 use crate::{
     TraceId,
     otlp_json::{Field, Kind, Message, RESOURCE_SPANS, Written},
-    query::{api::ApiRequest, enrich::decoded},
+    query::{TraceQueryError, api::ApiRequest, enrich::decoded, response::Buffer},
     scan::{Reader, WireError},
     tree::value::{base64, hex, is_zero, non_finite},
 };
@@ -65,6 +66,39 @@ impl Serialize for Batches {
                     fields: Reader::new(&bytes),
                 })?;
             }
+        }
+        list.end()
+    }
+}
+
+/// Spans as a file: an `ExportTraceServiceRequest` in OTLP/JSON, which any OTLP receiver accepts.
+///
+/// # Errors
+/// [`TraceQueryError::ResponseTooLarge`].
+pub fn to_otlp_json(batches: &[ResourceSpans]) -> Result<Vec<u8>, TraceQueryError> {
+    let buffer = Buffer::default();
+    let resource_spans = Encoded(batches);
+    buffer.encode(&ExportRequest { resource_spans }, false)?;
+    Ok(buffer.take())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExportRequest<'a> {
+    resource_spans: Encoded<'a>,
+}
+
+/// Batches that are encoded one at a time.
+struct Encoded<'a>(&'a [ResourceSpans]);
+
+impl Serialize for Encoded<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for batch in self.0 {
+            list.serialize_element(&Object {
+                message: &RESOURCE_SPANS,
+                fields: Reader::new(&batch.encode_to_vec()),
+            })?;
         }
         list.end()
     }

@@ -10,6 +10,7 @@ use opentelemetry::{Context, trace::FutureExt};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use spoor_map::ServiceMap;
 use spoor_telemetry::http::{Peer, PeerCallError, untraced_context};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::{mesh::Mesh, view};
+use super::view;
 
 /// The maximum age of the traces that calls and errors are read from. Services are listed whatever
 /// the age of their traces.
@@ -47,7 +48,7 @@ pub(super) struct MeshReader {
 type Drawing = (Instant, Arc<Markup>);
 
 /// The mesh, or the reason why it is unknown.
-type MeshResult = Result<Mesh, ReadMeshError>;
+type MeshResult = Result<ServiceMap, ReadMeshError>;
 
 /// The error of reading the mesh.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +114,7 @@ impl MeshReader {
         );
         let counts = self.query::<Dependencies>(&dependencies).await?.data;
         let counts = counts.unwrap_or_default().into_iter();
-        let mut mesh = Mesh::new(
+        let mut mesh = ServiceMap::new(
             services.services,
             counts.map(|it| (it.parent, it.child, it.call_count)),
         );
@@ -265,7 +266,7 @@ const ERROR_CODE: u8 = 2;
 const CLIENT_KIND: u8 = 3;
 
 impl Traces {
-    fn mark_failures(&self, mesh: &mut Mesh) {
+    fn mark_failures(&self, mesh: &mut ServiceMap) {
         // Span IDs are unique within a trace only.
         let by_id: HashMap<(&str, &str), (&str, &Span)> = self
             .spans()

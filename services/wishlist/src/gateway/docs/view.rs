@@ -3,13 +3,11 @@
 use std::{fmt::Display, time::Duration};
 
 use maud::{DOCTYPE, Markup, html};
+use spoor_map::ServiceMap;
 
 use super::{
-    diagram,
     documents::{Document, link},
     markdown,
-    mesh::Mesh,
-    visible::visible,
 };
 use crate::gateway::view::metadata;
 
@@ -33,7 +31,7 @@ pub(super) fn page(document: &Document, above: Option<&Markup>) -> Markup {
 }
 
 /// Renders the mesh as the traces of a window of time show it, or the reason why it cannot be shown.
-pub(super) fn mesh(result: &Result<Mesh, impl Display>, window: Duration) -> Markup {
+pub(super) fn mesh(result: &Result<ServiceMap, impl Display>, window: Duration) -> Markup {
     html! {
         section.picture aria-labelledby="mesh" {
             h2 #mesh { "The mesh now" }
@@ -51,31 +49,21 @@ pub(super) fn mesh(result: &Result<Mesh, impl Display>, window: Duration) -> Mar
     }
 }
 
-fn figure(mesh: &Mesh, window: Duration) -> Markup {
+fn figure(mesh: &ServiceMap, window: Duration) -> Markup {
     let minutes = window.as_secs() / 60;
     html! {
         p {
             "Calls and errors are those in the traces of the last " (minutes) " minutes that "
             "the sampling policies kept. Services and calls with errors are red."
         }
-        div.scroll tabindex="0" { (diagram::svg(mesh)) }
+        div.scroll tabindex="0" { (spoor_map::svg(mesh)) }
         @if mesh.left_out > 0 { p { "Services not shown: " (mesh.left_out) "." } }
         @if mesh.calls.is_empty() {
             p { "There are no calls between services yet." }
         } @else {
             details {
                 summary { "Show as a table" }
-                table {
-                    thead { tr { th { "from" } th { "to" } th { "calls" } th { "errors" } } }
-                    tbody {
-                        @for ((from, to), call) in &mesh.calls {
-                            tr {
-                                td { (visible(from)) } td { (visible(to)) } td.number { (call.count) }
-                                td { @if call.failed { "yes" } @else { "none found" } }
-                            }
-                        }
-                    }
-                }
+                (spoor_map::table(mesh))
             }
         }
     }
