@@ -27,7 +27,7 @@ pub struct ClusterOptions {
     pub context: Option<String>,
     /// The only namespace to show. If unset, the context's.
     pub namespace: Option<Namespace>,
-    /// Whether to show all namespaces instead, if the user may list policies in all.
+    /// True to show all namespaces instead, if the user may list policies in all.
     pub all_namespaces: bool,
     /// The query API to read traces from. If unset, the Jaeger of a `TracingStack`.
     pub traces: Option<TraceClient>,

@@ -18,7 +18,7 @@ const READ_INTERVAL: Duration = Duration::from_millis(500);
 /// The result of waiting for policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Convergence {
-    /// Whether all policies have converged.
+    /// True if all policies have converged.
     pub is_converged: bool,
     /// The time from publication to the slowest acknowledgement, if there was one.
     pub milliseconds: Option<u64>,

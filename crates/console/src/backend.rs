@@ -17,7 +17,7 @@ use crate::{lessons::Lessons, traces::ListedTrace};
 /// A lab, or a cluster as its user may see and change it.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// What this backend is.
+    /// The kind and name of this backend.
     fn source(&self) -> &Source;
 
     /// A number that changes whenever [`Self::policies`] may return something else.

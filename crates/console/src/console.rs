@@ -56,7 +56,7 @@ struct Inner {
 /// The settings of a [`Console`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConsoleSettings {
-    /// Whether requests that change something are refused.
+    /// True if requests that change something are refused.
     pub is_read_only: bool,
 }
 

@@ -41,7 +41,7 @@ struct State {
     observed: BTreeMap<PolicyKey, VecDeque<ObservedPoint>>,
 }
 
-/// What distinguishes a policy from an earlier one of the same name.
+/// The mark that distinguishes a policy from an earlier one of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     /// Another policy, if one of these differs.

@@ -79,6 +79,16 @@ fn key(named: Named) -> Result<PolicyKey, BackendError> {
     })
 }
 
+/// The policy that a path names, with its key.
+async fn named_policy(
+    console: &Console,
+    named: Named,
+) -> Result<(PolicyKey, SamplingPolicy), BackendError> {
+    let key = key(named)?;
+    let policy = console.backend().policy(&key).await?;
+    Ok((key, policy))
+}
+
 fn namespace_of(policy: &SamplingPolicy) -> &str {
     policy.metadata.namespace.as_deref().unwrap_or("default")
 }

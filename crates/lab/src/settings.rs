@@ -36,7 +36,7 @@ pub struct LabSettings {
     pub other_signals: OtherSignals,
     /// The origins of web pages whose scripts may send spans.
     pub otlp_origins: AllowedOrigins,
-    /// Whether the console refuses to change policies.
+    /// True if the console refuses to change policies.
     pub is_console_read_only: bool,
     /// The maximum time for each service to end.
     pub grace: Duration,

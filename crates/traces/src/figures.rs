@@ -50,7 +50,7 @@ pub struct ServiceFigures {
     pub traces: usize,
     /// The number of traces that were too large to be counted.
     pub too_large: usize,
-    /// Whether there were more traces than could be read, so that the period is shorter than
+    /// True if there were more traces than could be read, so that the period is shorter than
     /// requested.
     pub is_partial: bool,
     /// The figures by service.

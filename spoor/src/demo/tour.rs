@@ -41,7 +41,7 @@ const FIRST_CONNECTIONS: usize = 4;
 const SPANS_PER_TRACE: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What to do after the tour, whose lab has been stopped.
+/// The next steps after the tour, whose lab has been stopped.
 const NEXT: &str = "\nNext: `spoor up`, then open http://127.0.0.1:16686/policies, the console: it shows which policy decides at each place, how often traces are kept there, and changes the rates.";
 
 /// Runs the tour. True if every observed rate matches its policy, every sampled trace arrived and no

@@ -3,7 +3,7 @@
 use super::lesson::Lesson;
 
 impl Lesson {
-    /// What the lesson teaches, in one sentence.
+    /// The aim of the lesson, in one sentence.
     pub fn teaches(self) -> &'static str {
         match self {
             Self::FirstTrace => "What a span contains, and how spans become a trace.",

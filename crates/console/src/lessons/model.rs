@@ -93,11 +93,11 @@ pub struct Finding {
     pub what: String,
     /// The result.
     pub state: FindingState,
-    /// What the check has seen; may be empty.
+    /// The observation that the check is based on; may be empty.
     pub seen: String,
 }
 
-/// Whether a requirement is met.
+/// The result for one requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingState {
     /// The requirement is met.

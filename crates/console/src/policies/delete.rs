@@ -9,8 +9,8 @@ use maud::html;
 use serde::Deserialize;
 
 use super::{
-    MAX_NAME_CHARS, Named, commands, copyable, document, error, key, key_link, token, with_status,
-    words,
+    MAX_NAME_CHARS, Named, commands, copyable, document, error, key, key_link, named_policy, token,
+    with_status, words,
 };
 use crate::{console::Console, layout::Site, text, tokens::Form};
 
@@ -20,12 +20,8 @@ pub(super) struct NoFields {}
 
 /// `GET /policies/{namespace}/{name}/delete`.
 pub(super) async fn confirm(State(console): State<Console>, uri: Uri, named: Named) -> Response {
-    let policy = match key(named) {
-        Ok(key) => console.backend().policy(&key).await.map(|it| (key, it)),
-        Err(missing) => Err(missing),
-    };
-    let (key, policy) = match policy {
-        Ok(policy) => policy,
+    let (key, policy) = match named_policy(&console, named).await {
+        Ok(found) => found,
         Err(problem) => return error(&console, &uri, &problem),
     };
     let site = Site::of(&console, &uri);

@@ -11,8 +11,9 @@ use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec};
 use spoor_traces::{query::parameters::Parameters, tree::value::visible};
 
 use super::{
-    Named, document, error, fields, key,
+    Named, document, error, fields,
     manifest::{self, Manifest, with_line_feeds},
+    named_policy,
     preview::TextField,
     token, with_status,
 };
@@ -67,12 +68,8 @@ pub(super) async fn new(
 
 /// `GET /policies/{namespace}/{name}/edit`.
 pub(super) async fn edit(State(console): State<Console>, uri: Uri, named: Named) -> Response {
-    let policy = match key(named) {
-        Ok(key) => console.backend().policy(&key).await,
-        Err(missing) => Err(missing),
-    };
-    match policy {
-        Ok(policy) => {
+    match named_policy(&console, named).await {
+        Ok((_, policy)) => {
             let generation = policy.metadata.generation;
             let policy = manifest::without_server_fields(policy);
             let edited = Edited::of(manifest::text(&policy), &policy, generation);

@@ -11,8 +11,8 @@ use spoor_policy::PolicyKey;
 use spoor_traces::tree::value::visible_line;
 
 use super::{
-    MAX_NAME_CHARS, Named, copyable, document, error, key, key_link, manifest, policy_link,
-    rate_of, token, words,
+    MAX_NAME_CHARS, Named, copyable, document, error, key_link, manifest, named_policy,
+    policy_link, rate_of, token, words,
 };
 use crate::{console::Console, layout::Site, text};
 
@@ -30,12 +30,8 @@ struct View<'a> {
 
 /// `GET /policies/{namespace}/{name}`.
 pub(super) async fn page(State(console): State<Console>, uri: Uri, named: Named) -> Response {
-    let policy = match key(named) {
-        Ok(key) => console.backend().policy(&key).await.map(|it| (key, it)),
-        Err(missing) => Err(missing),
-    };
-    let (key, policy) = match policy {
-        Ok(policy) => policy,
+    let (key, policy) = match named_policy(&console, named).await {
+        Ok(found) => found,
         Err(problem) => return error(&console, &uri, &problem),
     };
     let site = Site::of(&console, &uri);

@@ -11,8 +11,9 @@ use spoor_api::{
 use spoor_policy::{PolicyKey, Probability};
 
 use super::{
-    MAX_NAME_CHARS, Named, apply, commands, copyable, document, editor, error, key, key_link,
+    MAX_NAME_CHARS, Named, apply, commands, copyable, document, editor, error, key_link,
     manifest::{Manifest, with_line_feeds},
+    named_policy,
     rate::{self, RateField},
     token, with_status,
 };
@@ -75,12 +76,8 @@ pub(super) async fn of_rate(
     named: Named,
     Form(RateField { rate }): Form<RateField>,
 ) -> Response {
-    let policy = match key(named) {
-        Ok(key) => console.backend().policy(&key).await.map(|it| (key, it)),
-        Err(missing) => Err(missing),
-    };
-    let (key, policy) = match policy {
-        Ok(policy) => policy,
+    let (key, policy) = match named_policy(&console, named).await {
+        Ok(found) => found,
         Err(problem) => return error(&console, &uri, &problem),
     };
     let read = match rate::read(&rate) {

@@ -26,9 +26,9 @@ pub(crate) struct Row<'a> {
     pub id: String,
     policy: &'a SamplingPolicy,
     place: &'a EffectivePlace,
-    /// Whether several namespaces have places.
+    /// True if several namespaces have places.
     shows_namespace: bool,
-    /// Whether other rows name a service, or an operation of this one, so that this one is for the
+    /// True if other rows name a service, or an operation of this one, so that this one is for the
     /// rest of them.
     is_rest: bool,
     /// The other policies that apply to the place, sorted.

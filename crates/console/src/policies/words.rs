@@ -91,7 +91,7 @@ pub(super) fn is_accepted(policy: &SamplingPolicy) -> bool {
     accepted.is_none_or(|it| it.status != ConditionStatus::False)
 }
 
-/// How many instances have the policy, as a sentence for its page.
+/// The number of instances that have the policy, as a sentence for its page.
 pub(super) fn progress(policy: &SamplingPolicy) -> String {
     let status = policy.status.as_ref();
     let Some(status) = status.filter(|_| is_current(policy)) else {

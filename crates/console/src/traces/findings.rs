@@ -83,7 +83,7 @@ pub fn form(
     }
 }
 
-/// What was compared, and the features found.
+/// The traces compared, and the features found.
 pub fn findings(
     site: &Site,
     selection: Selection,
